@@ -18,7 +18,7 @@ use aos_format::digest::{Digest, RunId};
 use aos_format::frame::Kind;
 use aos_format::offset::Offset;
 use aos_format::record::StreamId;
-use aos_store::{ErrorKind, LogReader, StoredRecord};
+use aos_store::{ErrorKind, Source, StoredRecord};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ type Loaded = Result<Arc<Definition>, (FindingKind, String)>;
 
 /// Everything runs are made again from.
 pub(crate) struct Executor<'a> {
-    reader: &'a LogReader,
+    reader: &'a dyn Source,
     skills: Arc<Skills>,
     definitions: BTreeMap<Digest, Loaded>,
     seeds: BTreeMap<Digest, RootSeed>,
@@ -55,7 +55,7 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// Where the disk failed.
     pub(crate) fn new(
-        reader: &'a LogReader,
+        reader: &'a dyn Source,
         verified: &Verified,
         skills: Arc<Skills>,
         seed: Option<RootSeed>,
@@ -290,7 +290,7 @@ fn readable(
 
 /// The records of a run, oldest first, some at a time.
 struct Batches<'a> {
-    reader: &'a LogReader,
+    reader: &'a dyn Source,
     stream: StreamId,
     /// Where records stand that are still to be read, newest first; empty for a run that fits one batch.
     offsets: Vec<Offset>,
@@ -298,7 +298,7 @@ struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    fn new(reader: &'a LogReader, run: RunId, seen: &RunSeen) -> Result<Batches<'a>, Error> {
+    fn new(reader: &'a dyn Source, run: RunId, seen: &RunSeen) -> Result<Batches<'a>, Error> {
         let mut batches = Batches {
             reader,
             stream: StreamId::run(run),
@@ -340,7 +340,7 @@ impl<'a> Batches<'a> {
 
 /// Values of a run from the records at hand, or by links where they stand before those.
 pub(crate) struct RunValues<'a> {
-    reader: &'a LogReader,
+    reader: &'a dyn Source,
     records: &'a [StoredRecord],
 }
 
@@ -375,7 +375,7 @@ impl Values for RunValues<'_> {
 }
 
 /// Values of any record, by links.
-pub(crate) struct LogValues<'a>(pub(crate) &'a LogReader);
+pub(crate) struct LogValues<'a>(pub(crate) &'a dyn Source);
 
 impl Values for LogValues<'_> {
     fn bytes(&self, record: &StoredRecord, slot: u8) -> Result<Option<Vec<u8>>, aos_store::Error> {

@@ -4,6 +4,7 @@
 //! the start, a reader in another process runs it in memory, and a check compares them all.
 
 use crate::error::Error;
+use crate::stored::StoredRecord;
 use aos_format::digest::{Digest, RunId};
 use aos_format::event::{Event, raw_fields};
 use aos_format::frame::{FrameHeader, Kind};
@@ -200,6 +201,14 @@ impl Base for Nothing {
 }
 
 impl Rows {
+    /// Takes in a record that was read, in order of offset: how a [`crate::Source`] that is no log makes its index.
+    ///
+    /// # Errors
+    /// None today; reserved for rows that need a look-up.
+    pub fn take(&mut self, record: &StoredRecord) -> Result<(), Error> {
+        self.fold(&Nothing, record.header(), record.body())
+    }
+
     /// Takes in one record.
     pub(crate) fn fold(
         &mut self,

@@ -66,6 +66,21 @@ fn earlier(
     Ok(found.filter(|record| record.seq() == target))
 }
 
+/// Record number `seq` of a stream whose newest record is number `head_seq` at `head`; `None` for number 0.
+pub(crate) fn nth(
+    read: impl Fn(Offset) -> Result<StoredRecord, Error>,
+    stream: StreamId,
+    head: Offset,
+    head_seq: u64,
+    seq: u64,
+) -> Result<Option<StoredRecord>, Error> {
+    let newest = follow(&read, head, stream, head_seq)?;
+    if seq == head_seq {
+        return Ok(Some(newest));
+    }
+    earlier(&read, &newest, seq)
+}
+
 /// The bytes of a value, wherever they are stored.
 pub(crate) fn value(
     read: impl Fn(Offset) -> Result<StoredRecord, Error>,

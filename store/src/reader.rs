@@ -9,7 +9,6 @@ use crate::buffer::Aligned;
 use crate::error::{Error, Finding, FindingKind, code};
 use crate::fold::{Nothing, Rows};
 use crate::group::{Group, Position, Step, Stop, Why};
-use crate::links;
 use crate::lock::{self, LockState};
 use crate::place::{Place, SegmentFile, Segments, missing_segment};
 use crate::recovery::{check_files, identity_of_segments, list_root};
@@ -19,7 +18,6 @@ use crate::tail::{self, End, TailState};
 use crate::walk::Walker;
 use aos_disk::Disk;
 use aos_format::offset::{Offset, segment_file_name};
-use aos_format::record::StreamId;
 use aos_format::segment::{DurableWord, Identity, SEGMENT_HEADER_LEN, SegmentHeader};
 use parking_lot::Mutex;
 use std::ops::Range;
@@ -432,25 +430,6 @@ impl LogReader {
         } else {
             record.into_pending()
         })
-    }
-
-    /// The records of a stream from number `from_seq` on, in order.
-    ///
-    /// # Errors
-    /// As [`LogReader::read`].
-    pub fn stream(&self, stream: StreamId, from_seq: u64) -> Result<Vec<StoredRecord>, Error> {
-        match self.index()?.rows.head(stream) {
-            Some(head) => links::back(|at| self.read(at), stream, head.offset, head.seq, from_seq),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// The bytes of a value, wherever they are stored.
-    ///
-    /// # Errors
-    /// [`Error::NoValue`] when the log does not have them; as [`LogReader::read`].
-    pub fn value(&self, record: &StoredRecord, slot: u8) -> Result<Vec<u8>, Error> {
-        links::value(|at| self.read(at), record, slot)
     }
 
     /// Judges a stop of a walk at `position`: `None` when the walk can go on after all.

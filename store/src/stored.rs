@@ -1,10 +1,12 @@
 //! A record as it stands in a log.
 
+use crate::buffer::Aligned;
 use crate::error::{Error, Finding, FindingKind, code};
 use crate::place::{Bytes, Segments};
 use aos_format::frame::{FRAME_HEADER_LEN, FrameHeader, Kind};
 use aos_format::offset::{Offset, segment_file_name};
 use aos_format::record::{RecordView, StreamId};
+use aos_format::segment::Identity;
 use std::fmt;
 
 /// A record read from a log: its frame's header and its body, whose CRCs hold.
@@ -24,6 +26,45 @@ impl StoredRecord {
             file,
             pending,
         }
+    }
+
+    /// The record of a frame that was carried away from its log: `frame` is its header and padded body, verbatim, which
+    /// stood at `offset` of a log with that identity. `file` is where it is read from now, for messages.
+    ///
+    /// # Errors
+    /// A corruption finding when the frame is not whole, or not the one of that log and place.
+    pub fn carried(
+        identity: Identity,
+        offset: Offset,
+        frame: &[u8],
+        file: &str,
+    ) -> Result<StoredRecord, Error> {
+        let damaged = |error: aos_format::Error| -> Error {
+            Finding {
+                kind: FindingKind::Corruption,
+                code: code::DAMAGED,
+                offset,
+                length: Some(frame.len() as u64),
+                file: file.into(),
+                expected: "a frame of a record".into(),
+                found: error.to_string(),
+            }
+            .into()
+        };
+        let header = FrameHeader::decode(frame, identity.stride).map_err(damaged)?;
+        header
+            .belongs(offset, identity.log_id.salt(), 1)
+            .map_err(damaged)?;
+        if Kind::from_u8(header.kind).is_some_and(Kind::is_structural) {
+            return Err(Error::NoRecord {
+                what: format!("at offset {offset}"),
+            });
+        }
+        let body = frame.get(FRAME_HEADER_LEN as usize..header.frame_len() as usize);
+        let body = body.unwrap_or_default();
+        header.check_body(body).map_err(damaged)?;
+        let bytes = Bytes::Owned(Aligned::copy_of(body));
+        Ok(StoredRecord::new(header, bytes, file.into(), false))
     }
 
     /// The same record, known to be in the last group.

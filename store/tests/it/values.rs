@@ -4,7 +4,7 @@ use crate::support::{World, open, reader, run_stream, step};
 use aos_disk::sim::SimDisk;
 use aos_format::event::Event;
 use aos_format::record::Stored;
-use aos_store::{Append, Error};
+use aos_store::{Append, Error, Source};
 
 #[test]
 fn a_back_reference_gives_the_bytes_of_the_earlier_record() {

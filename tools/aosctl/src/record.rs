@@ -6,7 +6,7 @@ use aos_format::digest::hex;
 use aos_format::event::{Event, FieldType, VALUE_JSON, fields, raw_fields, slots};
 use aos_format::frame::Kind;
 use aos_format::wire::take_varint;
-use aos_store::{LogReader, StoredRecord};
+use aos_store::{LogReader, Source, StoredRecord};
 
 /// A record with its event.
 pub struct Shown {

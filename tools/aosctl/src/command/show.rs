@@ -7,7 +7,7 @@ use crate::logs;
 use crate::output::{Cell, Object, Output, printable, talk};
 use crate::record::{Shown, values};
 use aos_format::record::StreamId;
-use aos_store::RunRow;
+use aos_store::{RunRow, Source};
 
 /// Characters of a value that are shown without `--full`.
 const VALUE_CHARS_MAX: usize = 100;
