@@ -10,8 +10,9 @@ import base64, hashlib, json, struct, sys
 # Tag of each kind, and which of its fields name values.
 TAGS = {"OPEN": "open", "DEFINITION": "def 5", "SEED": "seed 2", "CHECKPOINT": "ckpt 1", "START": "start 9",
         "STEP": "step 3 4 5 6", "INTENT": "intent 3", "RESULT": "result 3 4", "DECISION": "decision 4 6",
-        "SIGNAL": "signal 4", "FORK": "fork", "JOIN": "join", "TIME": "time", "END": "end 1 2", "MARK": "mark"}
-ACTIVATED = "STEP INTENT RESULT DECISION SIGNAL FORK JOIN TIME".split()  # field 0 is the activation
+        "SIGNAL": "signal 4", "FORK": "fork", "JOIN": "join", "TIME": "time", "END": "end 1 2",
+        "FOREIGN": "foreign 2", "MARK": "mark"}
+ACTIVATED = "STEP INTENT RESULT DECISION SIGNAL FORK JOIN TIME FOREIGN".split()  # field 0 is the activation
 
 def need(holds, why):
     if not holds:

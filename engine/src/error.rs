@@ -91,6 +91,16 @@ pub enum Error {
         /// What is unknown.
         what: String,
     },
+    /// The run was imported from another engine: there is nothing here to run it with.
+    #[error(
+        "run {run} was imported from {source_name}: its events are recorded, what made them is not here"
+    )]
+    Imported {
+        /// Run.
+        run: RunId,
+        /// Engine it comes from.
+        source_name: String,
+    },
     /// Another thread of this process drives the run.
     #[error("run {run} is being driven by another thread")]
     InProgress {
@@ -123,6 +133,7 @@ impl Error {
             Error::Semantics { .. } => "AOS-E008",
             Error::Bug { .. } => "AOS-E009",
             Error::InProgress { .. } => "AOS-E010",
+            Error::Imported { .. } => "AOS-E011",
         }
     }
 }

@@ -15,6 +15,9 @@ use aos_format::record::{VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED};
 use aos_store::StoredRecord;
 use std::sync::Arc;
 
+/// Media of a DEFINITION that holds no workflow but the rules by which runs of another engine were imported.
+pub const IMPORT_MEDIA: &str = "import";
+
 /// Everything a machine needs besides its START.
 #[derive(Clone, Debug)]
 pub struct Material {
@@ -98,7 +101,7 @@ impl Material {
 ///
 /// # Errors
 /// [`Error::History`] when it cannot be read or has another digest; [`Error::Document`] when this build refuses it;
-/// [`Error::NotRegistered`] when it names code that is not a document.
+/// [`Error::NotRegistered`] when it names code that is not a document; [`Error::Imported`] when it holds the rules of an import.
 pub fn read_definition(
     run: RunId,
     record: &StoredRecord,
@@ -117,6 +120,12 @@ pub fn read_definition(
     let Event::Definition(event) = event else {
         return Err(bad("the record is no DEFINITION"));
     };
+    if event.media == IMPORT_MEDIA {
+        return Err(Error::Imported {
+            run,
+            source_name: event.namespace,
+        });
+    }
     if event.media == "rust" {
         return Err(Error::NotRegistered {
             run,

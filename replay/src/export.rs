@@ -10,8 +10,8 @@ use aos_format::frame::Kind;
 use aos_format::offset::Offset;
 use aos_format::record::{
     REDACTED, RecordView, VOLATILE_DUE, VOLATILE_ENVIRONMENT, VOLATILE_EXTENSION,
-    VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED, VOLATILE_WIRE_KEY, ValueEntry,
-    volatile_name,
+    VOLATILE_FOREIGN_ID, VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED, VOLATILE_WIRE_KEY,
+    ValueEntry, volatile_name,
 };
 use aos_format::wire::take_varint;
 use aos_store::{LogReader, Scan, StoredRecord};
@@ -275,7 +275,9 @@ fn volatile_json(view: &RecordView<'_>) -> Value {
     for (tag, bytes) in view.volatile() {
         let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_le_bytes);
         let value = match tag {
-            VOLATILE_KEY | VOLATILE_WIRE_KEY => Value::from(String::from_utf8_lossy(bytes)),
+            VOLATILE_KEY | VOLATILE_WIRE_KEY | VOLATILE_FOREIGN_ID => {
+                Value::from(String::from_utf8_lossy(bytes))
+            }
             VOLATILE_GENERATION => number(bytes).map_or(Value::Null, Value::from),
             VOLATILE_DUE => number(bytes).map_or(Value::Null, |ns| Value::from(ns as i64)),
             VOLATILE_ROOT_SEED => Value::from(hex(bytes)),

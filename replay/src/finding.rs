@@ -48,9 +48,11 @@ pub mod code {
     pub const NOT_CHECKED: &str = "AOS-R025";
     /// A value needed for re-execution is not stored.
     pub const NO_VALUE: &str = "AOS-R026";
+    /// A run was imported: what made its events is not here.
+    pub const IMPORTED: &str = "AOS-R027";
 
     /// All of them.
-    pub const ALL: [&str; 20] = [
+    pub const ALL: [&str; 21] = [
         DAMAGED,
         GROUP,
         BEHIND_END,
@@ -71,6 +73,7 @@ pub mod code {
         NO_SEED,
         NOT_CHECKED,
         NO_VALUE,
+        IMPORTED,
     ];
 }
 

@@ -37,7 +37,17 @@ pub(crate) enum Outcome {
 }
 
 /// A definition of the log, or why it cannot be used.
-type Loaded = Result<Arc<Definition>, (FindingKind, String)>;
+type Loaded = Result<Arc<Definition>, Unusable>;
+
+/// Why a definition cannot be used.
+enum Unusable {
+    /// Its record is not what its digest says.
+    False(String),
+    /// This build cannot run it.
+    Unknown(String),
+    /// It holds the rules of an import.
+    Imported(String),
+}
 
 /// Everything runs are made again from.
 pub(crate) struct Executor<'a> {
@@ -100,18 +110,18 @@ impl<'a> Executor<'a> {
 
     fn load(&self, at: Offset) -> Result<Loaded, aos_store::Error> {
         let Some(record) = readable(self.reader.read(at))? else {
-            return Ok(Err((
-                FindingKind::NotChecked,
-                "its record is damaged".into(),
-            )));
+            return Ok(Err(Unusable::Unknown("its record is damaged".into())));
         };
         Ok(
             match read_definition(RunId([0; 16]), &record, &LogValues(self.reader)) {
                 Ok(definition) => Ok(Arc::new(definition)),
                 Err(aos_engine::Error::History { source, .. }) => {
-                    Err((FindingKind::Corruption, source.to_string()))
+                    Err(Unusable::False(source.to_string()))
                 }
-                Err(error) => Err((FindingKind::NotChecked, error.to_string())),
+                Err(aos_engine::Error::Imported { source_name, .. }) => {
+                    Err(Unusable::Imported(source_name))
+                }
+                Err(error) => Err(Unusable::Unknown(error.to_string())),
             },
         )
     }
@@ -122,7 +132,7 @@ impl<'a> Executor<'a> {
             .definitions
             .iter()
             .filter_map(|(digest, loaded)| match loaded {
-                Err((FindingKind::Corruption, why)) => {
+                Err(Unusable::False(why)) => {
                     let at = verified.definitions.get(digest)?;
                     let expected = format!("the workflow document {digest}");
                     Some(
@@ -161,7 +171,14 @@ impl<'a> Executor<'a> {
         };
         let definition = match self.definitions.get(&definition) {
             Some(Ok(definition)) => definition.clone(),
-            Some(Err((_, why))) => {
+            Some(Err(Unusable::Imported(source))) => {
+                return refuse(
+                    code::IMPORTED,
+                    "a run of this engine",
+                    format!("imported from {source}; verify and diff apply"),
+                );
+            }
+            Some(Err(Unusable::False(why) | Unusable::Unknown(why))) => {
                 return refuse(
                     code::NOT_REGISTERED,
                     "a workflow this build can run",

@@ -317,6 +317,7 @@ fn check_kind(kind: Kind, stream: StreamKind) -> Result<(), Error> {
         | Kind::Join
         | Kind::Time
         | Kind::End
+        | Kind::Foreign
         | Kind::Mark => stream == StreamKind::Run,
     };
     if fits {

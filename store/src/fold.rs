@@ -386,6 +386,7 @@ impl Rows {
             | Kind::Join
             | Kind::Time
             | Kind::Seal
+            | Kind::Foreign
             | Kind::Mark => {}
         }
         Ok(Some(()))

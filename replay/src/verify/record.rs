@@ -370,6 +370,7 @@ impl Streams {
             | Kind::Decision
             | Kind::Signal
             | Kind::Time
+            | Kind::Foreign
             | Kind::Mark
             | Kind::Open
             | Kind::Commit

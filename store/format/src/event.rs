@@ -391,7 +391,7 @@ events! {
         name: String,
         /// Version.
         version: String,
-        /// `yaml`, `json`, `skills` or `rust`.
+        /// `yaml`, `json`, `skills`, `rust` or `import`.
         media: String,
         /// The document, verbatim.
         source: Option<ValueRef>,
@@ -579,6 +579,15 @@ events! {
         error: Option<ValueRef>,
         /// Steps taken.
         steps: u64,
+    }
+    /// An event of another engine, imported.
+    Foreign "aos.foreign.v1" {
+        /// Which occurrence of what: `/TYPE` or `/TYPE/SUBJECT`, counted.
+        activation: String,
+        /// Its type there, in one spelling.
+        foreign_type: String,
+        /// The attributes that count, as the DEFINITION of the run's START says.
+        data: Option<ValueRef>,
     }
     /// A note that advances nothing.
     Mark "aos.mark.v1" {

@@ -64,13 +64,15 @@ pub enum Kind {
     End = 16,
     /// A sealed segment.
     Seal = 17,
+    /// An event of another engine, imported.
+    Foreign = 18,
     /// A note that advances nothing.
     Mark = 128,
 }
 
 impl Kind {
     /// All kinds of this version.
-    pub const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 19] = [
         Kind::Commit,
         Kind::SegmentEnd,
         Kind::Open,
@@ -88,6 +90,7 @@ impl Kind {
         Kind::Time,
         Kind::End,
         Kind::Seal,
+        Kind::Foreign,
         Kind::Mark,
     ];
 
@@ -116,6 +119,7 @@ impl Kind {
             Kind::Time => "TIME",
             Kind::End => "END",
             Kind::Seal => "SEAL",
+            Kind::Foreign => "FOREIGN",
             Kind::Mark => "MARK",
         }
     }
@@ -141,7 +145,8 @@ impl Kind {
             | Kind::Fork
             | Kind::Join
             | Kind::Time
-            | Kind::End => true,
+            | Kind::End
+            | Kind::Foreign => true,
         }
     }
 }

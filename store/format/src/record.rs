@@ -113,6 +113,8 @@ pub const VOLATILE_ENVIRONMENT: u16 = 6;
 pub const VOLATILE_FOREIGN: u16 = 7;
 /// Extension fields, canonical JSON.
 pub const VOLATILE_EXTENSION: u16 = 8;
+/// Id of an imported event in its source, text.
+pub const VOLATILE_FOREIGN_ID: u16 = 9;
 
 /// Name of a volatile tag in exports.
 pub fn volatile_name(tag: u16) -> &'static str {
@@ -125,6 +127,7 @@ pub fn volatile_name(tag: u16) -> &'static str {
         VOLATILE_ENVIRONMENT => "environment",
         VOLATILE_FOREIGN => "foreign",
         VOLATILE_EXTENSION => "extension",
+        VOLATILE_FOREIGN_ID => "foreign_id",
         _ => "unknown",
     }
 }

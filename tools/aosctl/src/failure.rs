@@ -294,6 +294,11 @@ pub fn engine(log: &Path) -> impl Fn(aos_engine::Error) -> Failure + '_ {
                 format!("run {run}"),
                 "aosctl --version; use the version that started the run, or a newer one".into(),
             ),
+            Error::Imported { run, .. } => (
+                Exit::Undecided,
+                format!("run {run}"),
+                format!("aosctl verify {name}; or aosctl show {name} {run}"),
+            ),
             Error::InProgress { run } => (
                 Exit::Environment,
                 format!("run {run}"),

@@ -5,6 +5,7 @@ use aos_engine::history;
 use aos_format::digest::hex;
 use aos_format::event::{Event, FieldType, VALUE_JSON, fields, raw_fields, slots};
 use aos_format::frame::Kind;
+use aos_format::record::VOLATILE_FOREIGN_ID;
 use aos_format::wire::take_varint;
 use aos_store::{LogReader, Source, StoredRecord};
 
@@ -15,6 +16,8 @@ pub struct Shown {
     head: Object,
     fields: Object,
     digest: Option<String>,
+    /// What the source of an imported event calls it.
+    foreign_id: Option<String>,
 }
 
 impl Shown {
@@ -50,6 +53,13 @@ impl Shown {
                 record.header().prev.some().map(|offset| offset.0),
             )
             .with("pending", record.is_pending());
+        let foreign_id = view
+            .volatile_tag(VOLATILE_FOREIGN_ID)
+            .map(|id| String::from_utf8_lossy(id).into_owned());
+        let tail = match &foreign_id {
+            Some(id) => tail.with("foreign_id", id.clone()),
+            None => tail,
+        };
         let fields = named_fields(kind, view.det()).and(tail);
         Ok(Shown {
             kind,
@@ -57,6 +67,7 @@ impl Shown {
             head,
             fields,
             digest,
+            foreign_id,
         })
     }
 
@@ -89,6 +100,7 @@ impl Shown {
             Event::Fork(event) => &event.activation,
             Event::Join(event) => &event.activation,
             Event::Time(event) => &event.activation,
+            Event::Foreign(event) => &event.activation,
             Event::Mark(event) => &event.activation,
             Event::Open(_)
             | Event::Definition(_)
@@ -147,6 +159,10 @@ impl Shown {
             Event::Join(event) => format!("{} lanes", event.digests.len()),
             Event::Time(event) => format!("{} is {}", event.subject, event.time_ns),
             Event::End(event) => format!("{} after {} steps", event.outcome, event.steps),
+            Event::Foreign(event) => match &self.foreign_id {
+                Some(id) => format!("event {id}, {}", event.foreign_type),
+                None => event.foreign_type.clone(),
+            },
             Event::Mark(event) => event.what.clone(),
         }
     }
