@@ -43,7 +43,7 @@ impl Log {
     }
 
     /// Accepts several records in one step: all or none, in order. They become durable in order, though not necessarily in
-    /// one group.
+    /// one group: after a crash or a full disk a beginning of them may be there.
     ///
     /// # Errors
     /// As [`Log::append`]; [`Error::Invalid`] for no records.
@@ -146,7 +146,8 @@ impl Log {
     /// their group.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::Sequence`]: the records were not written, the log goes on. [`Error::OutcomeUnknown`]:
+    /// [`Error::Full`] and other failures to prepare space: the records, of a batch those from some one on, were not
+    /// written, and neither was anything accepted after them; the log goes on. [`Error::OutcomeUnknown`]:
     /// whether they are durable is not known. [`Error::Poisoned`]: they were not written. Open the log again after either.
     pub fn wait(&self, ticket: Ticket) -> Result<Offset, Error> {
         loop {
@@ -170,8 +171,9 @@ impl Log {
     /// Makes everything accepted so far durable. Returns the durable offset.
     ///
     /// # Errors
-    /// As [`Log::wait`]. When an append failed since the last call ([`Error::Full`]) its error is told here too, once, so
-    /// that a caller who never waits for tickets learns of it; everything else is durable then.
+    /// As [`Log::wait`]. When appends failed since the last call ([`Error::Full`]) their error is told here too, once, so
+    /// that a caller who never waits for tickets learns of it; everything accepted before them is durable then, and
+    /// nothing of what was accepted after them until the failure.
     pub fn flush(&self) -> Result<Offset, Error> {
         self.drain()?;
         match self.shared.take_failure() {

@@ -2,6 +2,7 @@
 
 use crate::group::{Group, Position, Why};
 use aos_format::Error as FormatError;
+use aos_format::controls::{self, Control};
 use aos_format::frame::{
     Commit, FrameHeader, GROUP_LEN_MAX, Kind, SEGMENT_END_GROUP_LEN, SegmentEnd, skip_distance,
 };
@@ -110,7 +111,8 @@ pub(crate) fn close_group(
             commit.prev_commit
         },
     };
-    if *commit != expected {
+    let chained = *commit == expected || controls::on(Control::StaleFrameLive);
+    if !chained {
         return Err(broken(describe(&expected), describe(commit)));
     }
     let end = header.end();

@@ -4,6 +4,7 @@ use crate::error::{Error, Finding, FindingKind, code};
 use crate::group::{Group, Position, Step, Stop, Why};
 use crate::place::Listing;
 use crate::walk::Walker;
+use aos_format::controls::{self, Control};
 use aos_format::frame::GROUP_LEN_MAX;
 use aos_format::offset::{Offset, Stride, segment_file_name};
 use aos_format::segment::DurableWord;
@@ -116,6 +117,17 @@ pub(crate) fn judge(
     end: &End,
 ) -> Result<TailState, Error> {
     let (position, stop) = (&end.position, &end.stop);
+    if controls::on(Control::CutAtFirstBad)
+        && let Some(last) = walker.last_nonzero(stop.p)?
+    {
+        let (start, length) = (stop.p, last.0 + 1 - stop.p.0);
+        let finding = stop.finding(stride);
+        return Ok(TailState::Torn {
+            start,
+            length,
+            finding,
+        });
+    }
     let promised = word.map_or(Offset(0), |word| word.durable);
     let tearable = matches!(stop.why, Why::Empty | Why::Torn { .. });
     let empty_log = stop.why == Why::Missing

@@ -20,6 +20,7 @@ use crate::place::{SegmentFile, Segments};
 use crate::rules::{broken, close_group, judge, misfit, segment_end_fault, torn};
 use aos_disk::File;
 use aos_format::Error as FormatError;
+use aos_format::controls::{self, Control};
 use aos_format::frame::{COMMIT_LEN, Commit, FRAME_HEADER_LEN, FrameHeader, GROUP_LEN_MAX, Kind};
 use aos_format::offset::{Offset, Stride};
 use aos_format::segment::{Identity, SEGMENT_HEADER_LEN, SegmentHeader};
@@ -346,7 +347,8 @@ impl Walker {
             if let Some(commit) = self.commit_at(at)? {
                 let later = commit.start > allowed
                     && commit.number > position.group
-                    && self.is_whole(at, &commit, position.epoch)?;
+                    && self.is_whole(at, &commit, position.epoch)?
+                    || controls::on(Control::CommitIsProof);
                 if later {
                     return Ok(Some(commit.start));
                 }

@@ -14,6 +14,7 @@ use crate::prepare::{Failure, fill, poison};
 use crate::queue::{Encoded, Item, Load, Slot};
 use crate::shared::Shared;
 use aos_disk::File;
+use aos_format::controls::{self, Control};
 use aos_format::frame::{
     COMMIT_LEN, Commit, FRAME_HEADER_LEN, FrameHeader, GROUP_LEN_MAX, Kind, SEGMENT_END_GROUP_LEN,
     SegmentEnd,
@@ -218,6 +219,30 @@ impl Writer {
         }
     }
 
+    /// Fails every record that waits, because the first of them cannot be written: none may overtake it. Their streams go
+    /// on from what is written.
+    fn fail_queued(&mut self, shared: &Shared, error: &Error) {
+        shared.append_failed(error);
+        loop {
+            for pending in self.carry.drain(..) {
+                let outcome = match &pending {
+                    Pending::Record { record, .. } => {
+                        // What its stream queued before this is in the queue, which is emptied here.
+                        record.cell.state.lock().reset();
+                        Err(error.clone())
+                    }
+                    Pending::Barrier { .. } => Ok(shared.durable()),
+                };
+                pending.finish(shared, &outcome);
+            }
+            self.carry_bytes = 0;
+            self.collect(shared);
+            if self.carry.is_empty() {
+                return;
+            }
+        }
+    }
+
     /// Places records from the carry in the group being built, as many as go in. `Err` poisons.
     fn fill_group(&mut self, shared: &Shared, placed: &mut Vec<Pending>) -> Result<(), String> {
         self.begin();
@@ -241,11 +266,10 @@ impl Writer {
                     break;
                 }
                 Err(Failure::Clean(error)) => {
-                    let mut state = record.cell.state.lock();
-                    if record.seq == state.written.seq + 1 {
-                        state.reset();
-                    }
-                    Err(error)
+                    self.carry_bytes += len;
+                    self.carry.push_front(pending);
+                    self.fail_queued(shared, &error);
+                    break;
                 }
                 Err(Failure::Poison(why)) => {
                     placed.push(pending);
@@ -401,6 +425,10 @@ impl Writer {
         self.file
             .write_all_at(&self.building.bytes, self.tail.0 - self.segment.0)
             .map_err(said)?;
+        if controls::on(Control::CatalogueAhead) {
+            shared.wrote(end, commit.count, end.0 - commit.start.0);
+            shared.keep_catalogue();
+        }
         self.file.sync_data().map_err(said)?;
         self.lock_file
             .publish(&DurableWord {

@@ -18,6 +18,8 @@
 #![forbid(unsafe_code)]
 
 pub mod canonical;
+#[doc(hidden)]
+pub mod controls;
 pub mod digest;
 mod error;
 pub mod event;

@@ -108,6 +108,52 @@ fn a_full_disk_fails_the_append_and_leaves_the_log_usable() {
 }
 
 #[test]
+fn nothing_overtakes_a_record_that_a_full_disk_refuses() {
+    // The first record of the batch needs a new segment, for which there is no room; the second, of another stream, would
+    // fit into the old one.
+    let disk = SimDisk::new();
+    let (log, _) = open(&disk);
+    let mut world = World::default();
+    world.resume(&log, 0);
+    let step = |world: &mut World, n: u64| {
+        let bytes = vec![n as u8; 700];
+        let event = aos_format::event::Event::Step(crate::support::step("/do/0/a", &bytes));
+        world.next(crate::support::run_stream(n), event, vec![(4, bytes)])
+    };
+    let filler = vec![step(&mut world, 1), step(&mut world, 1)];
+    log.append_batch(filler).unwrap();
+    log.flush().unwrap();
+    let mut batch: Vec<_> = (0..4).map(|_| step(&mut world, 1)).collect();
+    let small = {
+        let event = aos_format::event::Event::Decision(crate::support::decision());
+        world.next(crate::support::resource(1), event, Vec::new())
+    };
+    batch.push(small);
+    disk.set_capacity(Some(disk.allocated()));
+    let before = world.accepted.len() - batch.len();
+    let ticket = log.append_batch(batch).unwrap();
+    let error = log.wait(ticket).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full);
+    let found = contents(&reader(&disk));
+    assert!(found.len() >= before && found.len() < world.accepted.len());
+    assert_eq!(found, world.accepted[..found.len()], "a beginning, no more");
+    assert_eq!(
+        log.flush().unwrap_err().kind(),
+        ErrorKind::Full,
+        "told once"
+    );
+    // Every stream of the batch goes on from what is written.
+    disk.set_capacity(None);
+    world.resume(&log, found.len());
+    let event = aos_format::event::Event::Decision(crate::support::decision());
+    let again = world.next(crate::support::resource(1), event, Vec::new());
+    let ticket = log.append(again.draft, again.kind, again.seq).unwrap();
+    log.wait(ticket).unwrap();
+    world.acknowledge_all();
+    verify(&disk, &log, &world, "with room again");
+}
+
+#[test]
 fn a_disk_that_fills_at_any_point_loses_nothing() {
     let whole = SimDisk::new();
     scenario(&whole, &mut World::default()).unwrap();

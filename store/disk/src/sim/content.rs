@@ -1,13 +1,14 @@
 //! The bytes of one file: sparse, in pages that copies share.
 
 use std::collections::BTreeMap;
+use std::hash::Hasher;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 /// The unit of allocation and of sharing between copies, bytes.
 pub(super) const PAGE: u64 = 4096;
 
-/// What survives a power cut as a whole, bytes.
+/// What survives a power cut as a whole unless a test says otherwise, bytes.
 pub(super) const SECTOR: u64 = 512;
 
 type Page = [u8; PAGE as usize];
@@ -144,6 +145,18 @@ impl Content {
         let page = self.pages.entry(number).or_insert_with(|| ZEROS.clone());
         if page[range.clone()].iter().any(|byte| *byte != 0) {
             Arc::make_mut(page)[range].fill(0);
+        }
+    }
+
+    /// Feeds everything that can be read into a hash.
+    pub(super) fn hash_into(&self, hasher: &mut impl Hasher) {
+        hasher.write_u64(self.len);
+        for (number, page) in &self.pages {
+            let zeros = Arc::ptr_eq(page, &ZEROS) || page.iter().all(|byte| *byte == 0);
+            if !zeros {
+                hasher.write_u64(*number);
+                hasher.write(&page[..]);
+            }
         }
     }
 

@@ -20,6 +20,17 @@ pub(super) struct Handle {
 }
 
 impl Handle {
+    fn read_exact(&self, buf: &mut [u8], at: u64) -> Result<(), Error> {
+        let Handle { state, ino, path } = self;
+        let mut state = state.lock();
+        let read = state.read(*ino, path, buf, at)?;
+        if read < buf.len() {
+            let end = at + read as u64;
+            return Err(Error::short("read", path, at, buf.len() as u64, end));
+        }
+        Ok(())
+    }
+
     /// Takes over one count that `State::open` has made.
     pub(super) fn new(state: Arc<Mutex<State>>, ino: Ino, path: &Path) -> Self {
         let path = path.to_owned();
@@ -67,7 +78,7 @@ impl File for SimFile {
     fn len(&self) -> Result<u64, Error> {
         let Handle { state, ino, path } = &self.handle;
         let mut state = state.lock();
-        state.alive("measure", path)?;
+        state.begin_look("measure", path)?;
         Ok(state.file(*ino).live.len())
     }
 
@@ -79,21 +90,11 @@ impl File for SimFile {
 
     fn read_at(&self, buf: &mut [u8], at: u64) -> Result<usize, Error> {
         let Handle { state, ino, path } = &self.handle;
-        let mut state = state.lock();
-        state.begin_read("read", path)?;
-        Ok(state.file(*ino).live.read(buf, at))
+        state.lock().read(*ino, path, buf, at)
     }
 
     fn read_exact_at(&self, buf: &mut [u8], at: u64) -> Result<(), Error> {
-        let Handle { state, ino, path } = &self.handle;
-        let mut state = state.lock();
-        state.begin_read("read", path)?;
-        let live = &state.file(*ino).live;
-        if live.read(buf, at) < buf.len() {
-            let wanted = buf.len() as u64;
-            return Err(Error::short("read", path, at, wanted, live.len()));
-        }
-        Ok(())
+        self.handle.read_exact(buf, at)
     }
 
     fn write_all_at(&self, buf: &[u8], at: u64) -> Result<(), Error> {
@@ -143,15 +144,7 @@ impl SimMap {
     }
 
     pub(crate) fn read(&self, buf: &mut [u8], at: u64) -> Result<(), Error> {
-        let Handle { state, ino, path } = &self.handle;
-        let mut state = state.lock();
-        state.begin_read("read", path)?;
-        let live = &state.file(*ino).live;
-        if live.read(buf, at) < buf.len() {
-            let wanted = buf.len() as u64;
-            return Err(Error::short("read", path, at, wanted, live.len()));
-        }
-        Ok(())
+        self.handle.read_exact(buf, at)
     }
 }
 

@@ -40,7 +40,7 @@ impl State {
                 all.push(Torn {
                     sequence: pending.sequence,
                     what: What::File(*ino, index),
-                    parts: pending.change.parts(),
+                    parts: pending.change.parts(self.sector),
                 });
             }
         }
@@ -76,6 +76,7 @@ impl State {
         image.next_ino = self.next_ino;
         image.sequence = self.sequence;
         image.capacity = self.capacity;
+        image.sector = self.sector;
         image.settle_on(dirs, files);
         image
     }
@@ -88,7 +89,7 @@ impl State {
             if let Some(kept) = files.get_mut(ino) {
                 let content = Arc::make_mut(&mut kept.durable);
                 for pending in &file.pending {
-                    pending.change.apply(Part::Whole, content);
+                    pending.change.apply(Part::Whole, self.sector, content);
                 }
             }
         }
@@ -96,22 +97,49 @@ impl State {
 
     fn keep_some(&self, policy: Policy, dirs: &mut Dirs, files: &mut BTreeMap<Ino, FileNode>) {
         let mut choice = Choice::new(policy);
+        // Sectors that survived since the file's length was last set, each with the change it is of.
+        let mut loose: BTreeMap<Ino, Vec<(usize, Part)>> = BTreeMap::new();
         for torn in self.torn() {
             let survivors = choice.survivors(&torn.parts);
             match torn.what {
                 What::Names(_) if survivors.is_empty() => {}
                 What::Names(index) => self.edits[index].apply_alone(dirs),
                 What::File(ino, index) => {
-                    let change = &self.files[&ino].pending[index].change;
-                    let kept = files.get_mut(&ino).filter(|_| !survivors.is_empty());
-                    if let Some(kept) = kept {
-                        let content = Arc::make_mut(&mut kept.durable);
-                        for part in survivors {
-                            change.apply(part, content);
+                    for part in survivors {
+                        let loose = loose.entry(ino).or_default();
+                        let is_sector = matches!(part, Part::Sector(_));
+                        if !is_sector {
+                            self.apply_loose(&mut choice, ino, loose, files);
+                        }
+                        loose.push((index, part));
+                        if !is_sector {
+                            self.apply_loose(&mut choice, ino, loose, files);
                         }
                     }
                 }
             }
+        }
+        for (ino, mut loose) in loose {
+            self.apply_loose(&mut choice, ino, &mut loose, files);
+        }
+    }
+
+    /// Applies parts of changes of one file, in their order or any.
+    fn apply_loose(
+        &self,
+        choice: &mut Choice,
+        ino: Ino,
+        loose: &mut Vec<(usize, Part)>,
+        files: &mut BTreeMap<Ino, FileNode>,
+    ) {
+        let Some(kept) = files.get_mut(&ino).filter(|_| !loose.is_empty()) else {
+            return;
+        };
+        choice.order(loose);
+        let content = Arc::make_mut(&mut kept.durable);
+        for (index, part) in loose.drain(..) {
+            let change = &self.files[&ino].pending[index].change;
+            change.apply(part, self.sector, content);
         }
     }
 
@@ -146,6 +174,7 @@ impl State {
             next_ino: self.next_ino,
             sequence: self.sequence,
             capacity: self.capacity,
+            sector: self.sector,
             op_faults: Plan::default(),
             ..State::new(self.seed)
         };
@@ -160,14 +189,21 @@ impl State {
 
 /// Decides for one part after the other whether it survives.
 enum Choice {
-    Random(Rng),
+    Random { rng: Rng, any_order: bool },
     Mask { bits: u64, next: u32 },
 }
 
 impl Choice {
     fn new(policy: Policy) -> Self {
         match policy {
-            Policy::Subset(seed) => Choice::Random(Rng::new(seed, 0)),
+            Policy::Subset(seed) => Choice::Random {
+                rng: Rng::new(seed, 0),
+                any_order: false,
+            },
+            Policy::Shuffled(seed) => Choice::Random {
+                rng: Rng::new(seed, 0),
+                any_order: true,
+            },
             Policy::Mask(bits) => Choice::Mask { bits, next: 0 },
             // Handled without looking at parts.
             Policy::None => Choice::Mask { bits: 0, next: 0 },
@@ -184,7 +220,7 @@ impl Choice {
     /// never be seen whole.
     fn survivors(&mut self, parts: &[Part]) -> Vec<Part> {
         match self {
-            Choice::Random(rng) => match rng.below(4) {
+            Choice::Random { rng, .. } => match rng.below(4) {
                 0 => Vec::new(),
                 1 => parts.to_vec(),
                 _ => parts.iter().copied().filter(|_| rng.coin()).collect(),
@@ -198,6 +234,19 @@ impl Choice {
                     *next = next.saturating_add(1);
                 }
                 kept
+            }
+        }
+    }
+
+    /// Puts the survivors into the order in which they reach the medium.
+    fn order(&mut self, survivors: &mut [(usize, Part)]) {
+        if let Choice::Random {
+            rng,
+            any_order: true,
+        } = self
+        {
+            for index in (1..survivors.len()).rev() {
+                survivors.swap(index, rng.below(index as u64 + 1) as usize);
             }
         }
     }

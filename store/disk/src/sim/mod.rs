@@ -5,14 +5,15 @@
 //!
 //! ```text
 //! change                       its parts, each surviving on its own        durable after
-//! write of bytes               every 512-byte sector it touches;           sync_data or sync_all of the file
+//! write of bytes               every sector it touches (512 bytes);          sync_data or sync_all of the file
 //!                              if it extends the file: the length alone
 //! set_len                      one                                         sync_data or sync_all of the file
 //! create, create_dir, remove   one                                         sync_dir of the directory
 //! rename                       one (never half)                            sync_dir of both directories
 //! ```
 //!
-//! Survivors are applied in the order in which they were made. Bytes outside a write are never harmed by it, not even
+//! Survivors are applied in the order in which they were made, unless a policy asks for any order. Sectors can be made
+//! 4096 bytes long. Bytes outside a write are never harmed by it, not even
 //! in the same sector.
 //!
 //! Everything that changes something is an **operation** and has a number, from 1. A test runs its work once, asks
@@ -20,6 +21,7 @@
 //! [`SimDisk::crash_image`]. All choices come from seeds, so the same work gives the same disk, provided that it does
 //! its operations in the same order.
 
+mod bytes;
 mod content;
 mod fault;
 mod file;
@@ -29,12 +31,13 @@ mod rng;
 mod state;
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub use fault::{Fault, Persistence};
+pub use fault::{Fault, Persistence, Struck};
 pub(crate) use file::SimMap;
 
 use crate::{Disk, Error, File, Kind, Lock, OpenMode};
@@ -64,6 +67,8 @@ pub enum OpKind {
     CreateDir,
     /// The names of a directory are synced.
     SyncDir,
+    /// Bytes, names or lengths are read; reads have numbers of their own.
+    Read,
 }
 
 impl OpKind {
@@ -77,6 +82,7 @@ impl OpKind {
             OpKind::Create => "create",
             OpKind::CreateDir => "create directory",
             OpKind::SyncDir => "sync directory",
+            OpKind::Read => "read",
         }
     }
 }
@@ -109,9 +115,25 @@ pub enum Policy {
     All,
     /// A choice by this seed: of each change everything, nothing, or any of its parts.
     Subset(u64),
+    /// A choice as by `Subset`, where the surviving sectors of a file reach the medium in any order.
+    Shuffled(u64),
     /// Part number i, counted from 0 in the order of [`SimDisk::pending_units`], if bit i is set. Parts from number 64
     /// on are lost.
     Mask(u64),
+}
+
+/// What syncs of files do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Syncs {
+    /// What they say.
+    #[default]
+    Honest,
+    /// Nothing.
+    Nothing,
+    /// Some parts become durable, the others never will.
+    Lying,
+    /// What was pending at the sync before becomes durable, so that later writes can overtake earlier ones.
+    Late,
 }
 
 /// A simulated disk. Clones are the same disk. See the [module](self).
@@ -168,7 +190,7 @@ impl SimDisk {
         self.state.lock().ops.clone()
     }
 
-    /// How many reads were tried so far: reads of files and maps, and listings.
+    /// How many reads were tried so far: of bytes, names and lengths.
     #[must_use]
     pub fn reads(&self) -> u64 {
         self.state.lock().reads
@@ -206,6 +228,25 @@ impl SimDisk {
         SimDisk::of(self.state.lock().process_crash_image())
     }
 
+    /// The disk as another process sees it now, or when the power went: as [`SimDisk::process_crash_image`], but whoever
+    /// held a lock holds it still.
+    #[must_use]
+    pub fn frozen_image(&self) -> SimDisk {
+        let state = self.state.lock();
+        let mut image = state.process_crash_image();
+        image.locks = match state.crashed {
+            true => state.locks_then.clone(),
+            false => state.locks.clone(),
+        };
+        SimDisk::of(image)
+    }
+
+    /// The operation that met the power cut, and the file or directory it was about.
+    #[must_use]
+    pub fn crashed_in(&self) -> Option<(OpKind, PathBuf)> {
+        self.state.lock().crashed_in.clone()
+    }
+
     /// How many parts of pending changes would survive or be lost independently if the power went out now.
     #[must_use]
     pub fn pending_units(&self) -> usize {
@@ -216,7 +257,7 @@ impl SimDisk {
     ///
     /// A failing write leaves the beginning of its bytes, of random length, pending. A failing sync leaves some parts
     /// durable and the others visible but clean: no later sync makes them durable. Everything else that fails changes
-    /// nothing.
+    /// nothing. A fault that cannot hit the operation ([`Fault::can_hit`]) does nothing.
     pub fn fail_op(&self, number: u64, fault: Fault, persistence: Persistence) {
         let mut state = self.state.lock();
         state.op_faults.add(number, fault, persistence);
@@ -228,6 +269,12 @@ impl SimDisk {
         state.read_faults.add(number, fault, persistence);
     }
 
+    /// The faults that hit something so far.
+    #[must_use]
+    pub fn struck(&self) -> Vec<Struck> {
+        self.state.lock().struck.clone()
+    }
+
     /// Forgets all planned faults; the damage done stays.
     pub fn clear_faults(&self) {
         let mut state = self.state.lock();
@@ -235,14 +282,42 @@ impl SimDisk {
         state.read_faults.clear();
     }
 
+    /// What syncs of files do from now on; anything but honest ones is a negative control.
+    pub fn set_syncs(&self, syncs: Syncs) {
+        self.state.lock().syncs = syncs;
+    }
+
     /// A negative control: syncs of files say that all is well and make nothing durable.
     pub fn set_sync_noop(&self, noop: bool) {
-        self.state.lock().sync_noop = noop;
+        self.set_syncs(if noop { Syncs::Nothing } else { Syncs::Honest });
     }
 
     /// A negative control: syncs of directories say that all is well and make nothing durable.
     pub fn set_dir_sync_noop(&self, noop: bool) {
         self.state.lock().dir_sync_noop = noop;
+    }
+
+    /// How many bytes are written as a whole when the power goes: 512, which is usual, or 4096.
+    ///
+    /// # Panics
+    /// For any other number.
+    pub fn set_sector(&self, bytes: u64) {
+        assert!(matches!(bytes, 512 | 4096), "a sector of 512 or 4096 bytes");
+        self.state.lock().sector = bytes;
+    }
+
+    /// A hash of everything that can be seen: names, lengths and bytes. Two disks at rest with the same one are the same,
+    /// as far as 64 bits can tell.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for path in self.files() {
+            path.hash(&mut hasher);
+            if let Some(content) = self.state.lock().content(&path) {
+                content.hash_into(&mut hasher);
+            }
+        }
+        hasher.finish()
     }
 
     /// Limits the bytes that files may allocate together, in blocks of 4096; beyond it a write fails with

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::content::{Content, Data, SECTOR};
+use super::content::{Content, Data};
 use super::rng::Rng;
 
 /// The identity of a file or directory, whatever its name.
@@ -32,7 +32,7 @@ pub(super) enum Change {
 /// A part of a change which survives a power cut as a whole or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// One 512-byte sector of a write, counted from the first that the write touches.
+    /// One sector of a write, counted from the first that the write touches.
     Sector(u64),
     /// The longer length that a write gave the file, without its bytes.
     Length,
@@ -41,13 +41,13 @@ pub(super) enum Part {
 }
 
 impl Change {
-    /// All parts, in the order in which they are applied.
-    pub(super) fn parts(&self) -> Vec<Part> {
+    /// All parts, in the order in which they are applied; `sector` bytes are written as a whole.
+    pub(super) fn parts(&self, sector: u64) -> Vec<Part> {
         match self {
             Change::SetLen(_) => vec![Part::Whole],
             Change::Write { at, data, extends } => {
                 let length = extends.then_some(Part::Length);
-                let sectors = (at + data.len()).div_ceil(SECTOR) - at / SECTOR;
+                let sectors = (at + data.len()).div_ceil(sector) - at / sector;
                 length
                     .into_iter()
                     .chain((0..sectors).map(Part::Sector))
@@ -56,7 +56,7 @@ impl Change {
         }
     }
 
-    pub(super) fn apply(&self, part: Part, content: &mut Content) {
+    pub(super) fn apply(&self, part: Part, sector: u64, content: &mut Content) {
         match (self, part) {
             (Change::SetLen(len), _) => content.set_len(*len),
             (Change::Write { at, data, .. }, Part::Length) => {
@@ -66,9 +66,9 @@ impl Change {
                 content.write(*at, data, 0..data.len())
             }
             (Change::Write { at, data, .. }, Part::Sector(number)) => {
-                let sector = (at / SECTOR + number) * SECTOR;
-                let from = sector.saturating_sub(*at);
-                let to = (sector + SECTOR - at).min(data.len());
+                let start = (at / sector + number) * sector;
+                let from = start.saturating_sub(*at);
+                let to = (start + sector - at).min(data.len());
                 content.write(*at, data, from..to);
             }
         }
@@ -83,8 +83,10 @@ pub(super) struct FileNode {
     /// What a power cut leaves if nothing pending survives.
     pub(super) durable: Arc<Content>,
     pub(super) pending: Vec<Pending>,
-    /// A sync has failed: `live` holds bytes which are neither durable nor pending.
+    /// A sync has failed or lied, or a write went elsewhere: `live` holds bytes which are neither durable nor pending.
     pub(super) diverged: bool,
+    /// Sequence of the last change before the last sync, for syncs that come late.
+    pub(super) synced: u64,
     /// Open handles, locks and maps.
     pub(super) handles: usize,
     /// The settled bounds of the maps in use.
@@ -102,8 +104,30 @@ impl FileNode {
 
     /// Changes the visible bytes and remembers the change as pending.
     pub(super) fn change(&mut self, sequence: u64, change: Change) {
-        change.apply(Part::Whole, Arc::make_mut(&mut self.live));
+        change.apply(Part::Whole, 1, Arc::make_mut(&mut self.live));
         self.pending.push(Pending { sequence, change });
+    }
+
+    /// Changes the visible bytes, and what will be on the medium to something else.
+    pub(super) fn change_but_keep(&mut self, sequence: u64, change: Change, kept: Option<Change>) {
+        change.apply(Part::Whole, 1, Arc::make_mut(&mut self.live));
+        self.diverged = true;
+        self.pending
+            .extend(kept.map(|change| Pending { sequence, change }));
+    }
+
+    /// A sync that comes late: makes durable what was pending at the sync before.
+    pub(super) fn sync_late(&mut self, sequence: u64) {
+        let durable = Arc::make_mut(&mut self.durable);
+        let synced = self.synced;
+        self.pending.retain(|pending| {
+            let late = pending.sequence > synced;
+            if !late {
+                pending.change.apply(Part::Whole, 1, durable);
+            }
+            late
+        });
+        self.synced = sequence;
     }
 
     /// Makes everything pending durable.
@@ -128,18 +152,18 @@ impl FileNode {
                 Change::Write { at, data, .. } if !self.diverged => {
                     durable.take_pages(&self.live, *at, data.len());
                 }
-                change => change.apply(Part::Whole, durable),
+                change => change.apply(Part::Whole, 1, durable),
             }
         }
     }
 
     /// A sync that fails: some parts reached the medium, the others never will.
-    pub(super) fn sync_and_fail(&mut self, rng: &mut Rng) {
+    pub(super) fn sync_and_fail(&mut self, sector: u64, rng: &mut Rng) {
         let durable = Arc::make_mut(&mut self.durable);
         for pending in self.pending.drain(..) {
-            for part in pending.change.parts() {
+            for part in pending.change.parts(sector) {
                 if rng.coin() {
-                    pending.change.apply(part, durable);
+                    pending.change.apply(part, sector, durable);
                 }
             }
         }

@@ -1,14 +1,14 @@
 //! The state behind a simulated disk, and every operation on it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::content::{Content, Data};
-use super::fault::{Fault, Plan};
-use super::node::{Change, Dirs, Edit, FileNode, Ino, PendingEdit};
+use super::content::SECTOR;
+use super::fault::{Fault, Plan, Struck};
+use super::node::{Dirs, Edit, FileNode, Ino, PendingEdit};
 use super::rng::Rng;
-use super::{Op, OpKind};
+use super::{Op, OpKind, Syncs};
 use crate::{Error, Kind, OpenMode};
 
 /// The root directory; it is always durable.
@@ -32,17 +32,23 @@ pub(super) struct State {
     pub(super) reads: u64,
     pub(super) crash_at: Option<u64>,
     pub(super) crashed: bool,
+    /// The operation that met the power cut, and the locks held then.
+    pub(super) crashed_in: Option<(OpKind, PathBuf)>,
+    pub(super) locks_then: BTreeSet<Ino>,
     pub(super) op_faults: Plan,
     pub(super) read_faults: Plan,
-    pub(super) sync_noop: bool,
+    pub(super) struck: Vec<Struck>,
+    pub(super) syncs: Syncs,
     pub(super) dir_sync_noop: bool,
+    /// What a power cut leaves whole, bytes.
+    pub(super) sector: u64,
     pub(super) broken_promises: Vec<String>,
 }
 
 /// An operation that got its number, and the fault that is planned for it.
-struct Begun {
-    number: u64,
-    fault: Option<Fault>,
+pub(super) struct Begun {
+    pub(super) number: u64,
+    pub(super) fault: Option<Fault>,
 }
 
 /// The names of a path from the root on; `.` and `..` are resolved, a leading `/` means nothing.
@@ -85,10 +91,14 @@ impl State {
             reads: 0,
             crash_at: None,
             crashed: false,
+            crashed_in: None,
+            locks_then: BTreeSet::new(),
             op_faults: Plan::default(),
             read_faults: Plan::default(),
-            sync_noop: false,
+            struck: Vec::new(),
+            syncs: Syncs::Honest,
             dir_sync_noop: false,
+            sector: SECTOR,
             broken_promises: Vec::new(),
         }
     }
@@ -105,10 +115,12 @@ impl State {
     }
 
     /// Gives a mutating operation its number; everything it does comes after this.
-    fn begin(&mut self, kind: OpKind, path: &Path) -> Result<Begun, Error> {
+    pub(super) fn begin(&mut self, kind: OpKind, path: &Path) -> Result<Begun, Error> {
         let number = self.ops.len() as u64 + 1;
-        if self.crash_at.is_some_and(|at| number >= at) {
+        if self.crash_at.is_some_and(|at| number >= at) && !self.crashed {
             self.crashed = true;
+            self.crashed_in = Some((kind, path.to_owned()));
+            self.locks_then.clone_from(&self.locks);
         }
         self.alive(kind.verb(), path)?;
         self.ops.push(Op {
@@ -116,29 +128,50 @@ impl State {
             kind,
             path: path.into(),
         });
-        let fault = self.op_faults.fault(number);
+        let fault = self.op_faults.fault(number, kind);
+        if let Some(fault) = fault {
+            self.strike(fault, kind, path);
+        }
         Ok(Begun { number, fault })
     }
 
+    fn strike(&mut self, fault: Fault, kind: OpKind, path: &Path) {
+        let path = path.to_owned();
+        self.struck.push(Struck { fault, kind, path });
+    }
+
     /// The same for operations that leave no trace when they fail.
-    fn begin_or_fail(&mut self, kind: OpKind, path: &Path) -> Result<(), Error> {
+    pub(super) fn begin_or_fail(&mut self, kind: OpKind, path: &Path) -> Result<(), Error> {
         match self.begin(kind, path)?.fault {
             Some(fault) => Err(fault.error(kind.verb(), path)),
             None => Ok(()),
         }
     }
 
-    /// Gives a read its number.
-    pub(super) fn begin_read(&mut self, operation: &'static str, path: &Path) -> Result<(), Error> {
+    /// Gives a read its number; the fault that is planned for it, if it has one.
+    pub(super) fn begin_read(
+        &mut self,
+        operation: &'static str,
+        path: &Path,
+    ) -> Result<Option<Fault>, Error> {
         self.alive(operation, path)?;
         self.reads += 1;
-        match self.read_faults.fault(self.reads) {
-            Some(fault) => Err(fault.error(operation, path)),
-            None => Ok(()),
+        let fault = self.read_faults.fault(self.reads, OpKind::Read);
+        if let Some(fault) = fault {
+            self.strike(fault, OpKind::Read, path);
+        }
+        Ok(fault)
+    }
+
+    /// The same for what fails or does not.
+    pub(super) fn begin_look(&mut self, operation: &'static str, path: &Path) -> Result<(), Error> {
+        match self.begin_read(operation, path)? {
+            Some(fault) if !fault.is_silent() => Err(fault.error(operation, path)),
+            _ => Ok(()),
         }
     }
 
-    fn next_sequence(&mut self) -> u64 {
+    pub(super) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
     }
@@ -258,7 +291,7 @@ impl State {
     }
 
     pub(super) fn list(&mut self, dir: &Path) -> Result<Vec<String>, Error> {
-        self.begin_read("list", dir)?;
+        self.begin_look("list", dir)?;
         let ino = self.dir("list", dir)?;
         Ok(self
             .live
@@ -269,7 +302,7 @@ impl State {
 
     /// Finds or creates a file and counts a handle for it.
     pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> Result<Ino, Error> {
-        self.alive("open", path)?;
+        self.begin_look("open", path)?;
         let ino = match self.find(path) {
             Some(ino) if self.is_dir(ino) => return Err(is_directory("open", path)),
             Some(_) if mode == OpenMode::CreateNew => {
@@ -351,9 +384,16 @@ impl State {
         let verb = OpKind::SyncDir.verb();
         let begun = self.begin(OpKind::SyncDir, path)?;
         let dir = self.dir(verb, path)?;
-        if let Some(fault) = begun.fault {
-            self.lose_some_edits(dir, begun.number);
-            return Err(fault.error(verb, path));
+        match begun.fault {
+            Some(Fault::SyncLost) => return Ok(()),
+            Some(fault) => {
+                self.lose_some_edits(dir, begun.number);
+                return match fault {
+                    Fault::SyncLies => Ok(()),
+                    fault => Err(fault.error(verb, path)),
+                };
+            }
+            None => {}
         }
         if !self.dir_sync_noop {
             self.sync_edits(dir);
@@ -415,117 +455,5 @@ impl State {
         let named = self.named();
         self.files
             .retain(|ino, file| file.handles > 0 || named.contains(ino));
-    }
-
-    // --- bytes -----------------------------------------------------------------------------------------------------
-
-    /// A file that a handle keeps alive.
-    pub(super) fn file(&mut self, ino: Ino) -> &mut FileNode {
-        self.files
-            .get_mut(&ino)
-            .expect("a handle keeps its file in the table")
-    }
-
-    pub(super) fn set_len(&mut self, ino: Ino, path: &Path, len: u64) -> Result<(), Error> {
-        self.begin_or_fail(OpKind::SetLen, path)?;
-        if i64::try_from(len).is_err() {
-            let why = format!("length {len} is beyond what a file can have");
-            return Err(Error::new(OpKind::SetLen.verb(), path, Kind::Io, why));
-        }
-        let sequence = self.next_sequence();
-        let file = self.file(ino);
-        let settled = file.settled();
-        file.change(sequence, Change::SetLen(len));
-        if len < settled {
-            self.broken_promises.push(format!(
-                "{} was cut to {len} while a map had {settled} bytes settled",
-                path.display()
-            ));
-        }
-        Ok(())
-    }
-
-    pub(super) fn write(
-        &mut self,
-        ino: Ino,
-        path: &Path,
-        buf: &[u8],
-        at: u64,
-    ) -> Result<(), Error> {
-        let verb = OpKind::Write.verb();
-        let begun = self.begin(OpKind::Write, path)?;
-        let len = buf.len() as u64;
-        if at
-            .checked_add(len)
-            .is_none_or(|end| i64::try_from(end).is_err())
-        {
-            let why = format!("offset {at} is beyond what a file can have");
-            return Err(Error::new(verb, path, Kind::Io, why));
-        }
-        if let Some(fault) = begun.fault {
-            let written = Rng::new(self.seed, begun.number).below(len + 1);
-            self.write_bytes(ino, path, &buf[..written as usize], at);
-            return Err(fault.error(verb, path));
-        }
-        let room = self
-            .capacity
-            .map(|capacity| capacity.saturating_sub(self.allocated()));
-        let written = match room {
-            Some(room) => self.file(ino).live.writable(at, len, room),
-            None => len,
-        };
-        self.write_bytes(ino, path, &buf[..written as usize], at);
-        if written < len {
-            let why = format!("no space left after {written} of {len} bytes at offset {at}");
-            return Err(Error::new(verb, path, Kind::Full, why));
-        }
-        Ok(())
-    }
-
-    fn write_bytes(&mut self, ino: Ino, path: &Path, buf: &[u8], at: u64) {
-        if buf.is_empty() {
-            return;
-        }
-        let sequence = self.next_sequence();
-        let file = self.file(ino);
-        let settled = file.settled();
-        let mut changed = false;
-        if at < settled {
-            let mut old = vec![0; buf.len().min((settled - at) as usize)];
-            file.live.read(&mut old, at);
-            changed = old[..] != buf[..old.len()];
-        }
-        let extends = at + buf.len() as u64 > file.live.len();
-        let data = Data::of(buf);
-        file.change(sequence, Change::Write { at, data, extends });
-        if changed {
-            self.broken_promises.push(format!(
-                "{} was changed at offset {at} while a map had {settled} bytes settled",
-                path.display()
-            ));
-        }
-    }
-
-    pub(super) fn sync(&mut self, kind: OpKind, ino: Ino, path: &Path) -> Result<(), Error> {
-        let begun = self.begin(kind, path)?;
-        if let Some(fault) = begun.fault {
-            let mut rng = Rng::new(self.seed, begun.number);
-            self.file(ino).sync_and_fail(&mut rng);
-            return Err(fault.error(kind.verb(), path));
-        }
-        if !self.sync_noop {
-            self.file(ino).sync();
-        }
-        Ok(())
-    }
-
-    /// Bytes allocated by all files as they are visible now.
-    pub(super) fn allocated(&self) -> u64 {
-        self.files.values().map(|file| file.live.allocated()).sum()
-    }
-
-    /// The visible content of a path, if it is a file.
-    pub(super) fn content(&self, path: &Path) -> Option<&Arc<Content>> {
-        self.files.get(&self.find(path)?).map(|file| &file.live)
     }
 }

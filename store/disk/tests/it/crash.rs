@@ -526,3 +526,22 @@ fn exhaustive_crashes_find_the_missing_sync() {
     assert!(seen.contains(&Some(Vec::new())), "an empty file");
     assert!(seen.len() > 2);
 }
+
+#[test]
+fn a_frozen_image_keeps_the_locks_that_were_held_when_the_power_went() {
+    let disk = SimDisk::new();
+    let lock = disk.lock(Path::new("LOCK")).unwrap();
+    assert!(disk.frozen_image().is_locked(Path::new("LOCK")).unwrap());
+    let file = disk.open(Path::new("a"), OpenMode::CreateNew).unwrap();
+    file.write_all_at(b"x", 0).unwrap();
+    disk.crash_after(disk.ops());
+    assert_eq!(disk.crashed_in(), None);
+    assert!(file.sync_data().is_err());
+    assert_eq!(disk.crashed_in(), Some((OpKind::SyncData, "a".into())));
+    drop((file, lock));
+    let image = disk.frozen_image();
+    assert!(image.is_locked(Path::new("LOCK")).unwrap());
+    assert_eq!(image.peek(Path::new("a")).unwrap(), b"x");
+    let image = disk.process_crash_image();
+    assert!(!image.is_locked(Path::new("LOCK")).unwrap());
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use aos_disk::sim::{Fault, Persistence, Policy, SimDisk};
+use aos_disk::sim::{Fault, Persistence, Policy, SimDisk, Syncs};
 use aos_disk::{Disk, File, Kind, OpenMode};
 
 fn path(name: &str) -> &Path {
@@ -168,8 +168,8 @@ fn a_failed_directory_sync_loses_some_names_for_good() {
 fn reads_fail_by_their_own_numbers() {
     let (disk, file) = with_durable(0, b"0123");
     let map = file.map(4).unwrap();
-    disk.fail_read(2, Fault::Io, Persistence::Once);
-    disk.fail_read(4, Fault::Permission, Persistence::Forever);
+    disk.fail_read(3, Fault::Io, Persistence::Once);
+    disk.fail_read(5, Fault::Permission, Persistence::Forever);
     let mut buf = [0; 4];
     file.read_exact_at(&mut buf, 0).unwrap();
     assert_eq!(map.bytes(0..4).unwrap_err().kind(), Kind::Io);
@@ -179,7 +179,7 @@ fn reads_fail_by_their_own_numbers() {
         map.read_at(&mut buf, 0).unwrap_err().kind(),
         Kind::Permission
     );
-    assert_eq!(disk.reads(), 5);
+    assert_eq!(disk.reads(), 6, "the opening is the first");
     file.write_all_at(b"x", 0).unwrap();
 }
 
@@ -209,4 +209,154 @@ fn a_full_disk_takes_what_fits_and_overwrites_freely() {
     disk.sync_dir(path("")).unwrap();
     let file = disk.open(path("b"), OpenMode::CreateNew).unwrap();
     file.write_all_at(b"room again", 0).unwrap();
+}
+
+#[test]
+fn a_silent_fault_says_that_all_is_well_and_is_counted() {
+    const LEN: usize = 32 * 512;
+    for (fault, lost) in [
+        (Fault::SyncLost, true),
+        (Fault::SyncLies, false),
+        (Fault::Misdirected, false),
+        (Fault::Rot, false),
+    ] {
+        let (disk, file) = with_durable(3, &[b'.'; LEN]);
+        disk.fail_op(1, fault, Persistence::Once);
+        disk.fail_op(2, fault, Persistence::Once);
+        file.write_all_at(&[b'A'; 8192], 512).unwrap();
+        file.sync_data().unwrap();
+        let seen = disk.peek(path("a")).unwrap();
+        let meant = seen[512..8704].iter().all(|byte| *byte == b'A');
+        assert!(meant, "{fault:?}: everybody sees what was meant");
+        let struck = disk.struck();
+        assert_eq!(struck.len(), 1, "{fault:?} hits one of the two");
+        assert_eq!(
+            (struck[0].fault, struck[0].path.as_path()),
+            (fault, path("a"))
+        );
+        let after = || disk.crash_image(Policy::None).peek(path("a")).unwrap();
+        assert!(after() != seen, "{fault:?}");
+        if fault != Fault::Misdirected {
+            // Which may also be lost, beyond the end of a file.
+            assert_eq!(after() == [b'.'; LEN], lost, "{fault:?}");
+        }
+        file.sync_data().unwrap();
+        assert_eq!(
+            after() == seen,
+            lost,
+            "{fault:?}: mended by an honest sync?"
+        );
+    }
+}
+
+#[test]
+fn a_rotten_write_leaves_one_wrong_bit_and_a_rotten_read_gives_one() {
+    let (disk, file) = with_durable(5, &[0; 600]);
+    disk.fail_op(1, Fault::Rot, Persistence::Once);
+    file.write_all_at(&[0xff; 600], 0).unwrap();
+    file.sync_data().unwrap();
+    let zeros = |bytes: &[u8]| bytes.iter().map(|byte| byte.count_zeros()).sum::<u32>();
+    let after = disk.crash_image(Policy::None).peek(path("a")).unwrap();
+    assert_eq!(zeros(&after), 1);
+    disk.fail_read(disk.reads() + 1, Fault::Rot, Persistence::Once);
+    let mut buf = [0; 600];
+    file.read_exact_at(&mut buf, 0).unwrap();
+    assert_eq!(zeros(&buf), 1);
+    file.read_exact_at(&mut buf, 0).unwrap();
+    assert_eq!(zeros(&buf), 0, "the medium is as it was");
+}
+
+#[test]
+fn a_misdirected_read_gives_another_place_and_a_short_one_less() {
+    let bytes: Vec<u8> = (0..8).flat_map(|n| [n; 512]).collect();
+    let (disk, file) = with_durable(6, &bytes);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        disk.clear_faults();
+        disk.fail_read(disk.reads() + 1, Fault::Misdirected, Persistence::Once);
+        let mut buf = [9; 512];
+        file.read_exact_at(&mut buf, 512).unwrap();
+        seen.insert(buf[0]);
+    }
+    assert_eq!(seen, (0..8).collect());
+    disk.clear_faults();
+    disk.fail_read(disk.reads() + 1, Fault::Short, Persistence::Forever);
+    let mut buf = [9; 512];
+    assert!(file.read_at(&mut buf, 0).unwrap() < 512);
+    let error = file.read_exact_at(&mut buf, 0).unwrap_err();
+    assert_eq!(error.kind(), Kind::UnexpectedEnd);
+}
+
+#[test]
+fn sectors_of_4096_bytes_survive_as_a_whole() {
+    let (disk, file) = with_durable(7, &[b'.'; 16384]);
+    disk.set_sector(4096);
+    file.write_all_at(&[b'A'; 8192], 2048).unwrap();
+    assert_eq!(disk.pending_units(), 3);
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..100 {
+        let after = disk
+            .crash_image(Policy::Subset(seed))
+            .peek(path("a"))
+            .unwrap();
+        let parts = [(2048, 4096), (4096, 8192), (8192, 10240)];
+        seen.insert(parts.map(|(from, to)| {
+            let part = &after[from..to];
+            assert!(part.iter().all(|byte| *byte == part[0]), "torn inside");
+            part[0]
+        }));
+    }
+    assert_eq!(seen.len(), 8);
+}
+
+#[test]
+fn shuffled_survivors_reach_the_medium_in_any_order() {
+    let (disk, file) = with_durable(8, b"....");
+    file.write_all_at(b"AAA", 0).unwrap();
+    file.write_all_at(b"BBB", 1).unwrap();
+    let images = |policy: fn(u64) -> Policy| -> std::collections::BTreeSet<Vec<u8>> {
+        (0..200)
+            .map(|seed| disk.crash_image(policy(seed)).peek(path("a")).unwrap())
+            .collect()
+    };
+    let (ordered, shuffled) = (images(Policy::Subset), images(Policy::Shuffled));
+    assert!(shuffled.contains(&b"AAAB"[..]) && !ordered.contains(&b"AAAB"[..]));
+    assert!(
+        shuffled.is_superset(&ordered) && shuffled.len() == 5,
+        "{shuffled:?}"
+    );
+}
+
+#[test]
+fn late_syncs_let_a_later_write_overtake_an_earlier_one() {
+    let (disk, file) = with_durable(9, b"....");
+    disk.set_syncs(Syncs::Late);
+    file.write_all_at(b"A", 0).unwrap();
+    file.sync_data().unwrap();
+    file.write_all_at(b"B", 2).unwrap();
+    let images: std::collections::BTreeSet<Vec<u8>> = (0..50)
+        .map(|seed| {
+            disk.crash_image(Policy::Subset(seed))
+                .peek(path("a"))
+                .unwrap()
+        })
+        .collect();
+    assert!(images.contains(&b"..B."[..]), "{images:?}");
+    file.sync_data().unwrap();
+    let after = disk.crash_image(Policy::None).peek(path("a")).unwrap();
+    assert_eq!(after, b"A...", "what the sync before was for");
+}
+
+#[test]
+fn a_fingerprint_tells_disks_apart() {
+    let (disk, file) = with_durable(10, b"....");
+    let first = disk.fingerprint();
+    assert_eq!(disk.crash_image(Policy::None).fingerprint(), first);
+    file.write_all_at(b"x", 0).unwrap();
+    let written = disk.fingerprint();
+    assert_ne!(written, first);
+    assert_eq!(disk.crash_image(Policy::All).fingerprint(), written);
+    assert_eq!(disk.crash_image(Policy::None).fingerprint(), first);
+    disk.rename(path("a"), path("b")).unwrap();
+    assert_ne!(disk.fingerprint(), written);
 }
