@@ -1,9 +1,12 @@
-//! Measurements of a whole log: replay beside plain SHA-256 over the same bytes, alternating in one run.
+//! Measurements of a whole log: replay beside plain SHA-256 over the same bytes, alternating in one run; where its bytes go.
 //!
 //! ```sh
 //! cargo run --release -p aos-bench -- replay LOG --rounds 5 > benches/results/NAME.json
+//! cargo run --release -p aos-bench -- bytes LOG > benches/results/NAME.json
 //! ```
 #![forbid(unsafe_code)]
+
+mod bytes;
 
 use aos_disk::RealDisk;
 use aos_format::digest::Digest;
@@ -29,6 +32,11 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Count where the bytes of a log go.
+    Bytes {
+        /// The log.
+        log: PathBuf,
+    },
     /// Verify and replay a log, beside plain SHA-256 over the same bytes.
     Replay {
         /// The log.
@@ -43,12 +51,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Command::Replay {
-        log,
-        rounds,
-        workers,
-    } = Args::parse().command;
-    match measure_replay(&log, rounds.max(1), &workers) {
+    let result = match Args::parse().command {
+        Command::Bytes { log } => bytes::count(&log),
+        Command::Replay {
+            log,
+            rounds,
+            workers,
+        } => measure_replay(&log, rounds.max(1), &workers),
+    };
+    match result {
         Ok(result) => {
             println!("{result:#}");
             ExitCode::SUCCESS
@@ -60,7 +71,7 @@ fn main() -> ExitCode {
     }
 }
 
-type Failure = Box<dyn std::error::Error>;
+pub(crate) type Failure = Box<dyn std::error::Error>;
 
 fn measure_replay(path: &Path, rounds: usize, workers: &[usize]) -> Result<Value, Failure> {
     let reader = LogReader::open(Arc::new(RealDisk), path)?;
@@ -141,7 +152,7 @@ fn plain_sha256(reader: &LogReader, end: u64, workers: usize) -> Result<(), Fail
 }
 
 /// What the figures were measured on.
-fn machine() -> Value {
+pub(crate) fn machine() -> Value {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         cpuinfo

@@ -7,11 +7,11 @@ What is hashed is laid out in log-v1.md under "Records". Unhashed fields (times,
 """
 import base64, hashlib, json, struct, sys
 
-# Tag of each kind, and which of its fields name values.
-TAGS = {"OPEN": "open", "DEFINITION": "def 5", "SEED": "seed 2", "CHECKPOINT": "ckpt 1", "START": "start 9",
-        "STEP": "step 3 4 5 6", "INTENT": "intent 3", "RESULT": "result 3 4", "DECISION": "decision 4 6",
-        "SIGNAL": "signal 4", "FORK": "fork", "JOIN": "join", "TIME": "time", "END": "end 1 2",
-        "FOREIGN": "foreign 2", "MARK": "mark"}
+# Number and fields of each kind: s slot, i number or word, d digest, t text or list.
+KINDS = {"OPEN": "3 iiidtt", "DEFINITION": "4 dtttts", "SEED": "5 dts", "CHECKPOINT": "6 tsi",
+         "START": "7 ittttdtddsdtddii", "STEP": "8 tiisssstiit", "INTENT": "9 titsdiit", "RESULT": "10 tiissi",
+         "DECISION": "11 tttiststt", "SIGNAL": "12 ttttst", "FORK": "13 tt", "JOIN": "14 tti", "TIME": "15 ttt",
+         "END": "16 issi", "FOREIGN": "18 tts", "MARK": "128 tt"}
 ACTIVATED = "STEP INTENT RESULT DECISION SIGNAL FORK JOIN TIME FOREIGN".split()  # field 0 is the activation
 
 def need(holds, why):
@@ -21,17 +21,48 @@ def need(holds, why):
 def sha(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
+def varint(data, at):
+    value = shift = 0
+    while data[at] > 127:
+        value, shift, at = value | (data[at] & 127) << shift, shift + 7, at + 1
+    need(data[at] or not shift, "a number is not in its shortest form")
+    return value | data[at] << shift, at + 1
+
+def cut(data, at, length):
+    need(at + length <= len(data), "a field is cut")
+    return data[at:at + length], at + length
+
 def items(data):
-    """Splits fields, or the items of a list: varint length, bytes, and so on."""
+    """Splits a list: varint length, bytes, and so on."""
     at, found = 0, []
     while at < len(data):
-        length = shift = 0
-        while data[at] > 127:
-            length, shift, at = length | (data[at] & 127) << shift, shift + 7, at + 1
-        length, at = length | data[at] << shift, at + 1
-        need(at + length <= len(data), "a field is cut")
-        found.append(data[at:at + length])
-        at += length
+        item, at = cut(data, *reversed(varint(data, at)))
+        found.append(item)
+    return found
+
+def fields_of(types, data):
+    """Bytes of each field, b"" where it is left out; the name of a value for a slot."""
+    present, at = varint(data, 0)
+    need(present >> len(types) == 0, "it has fields that its kind does not have")
+    found, named = [], {}
+    for number, kind in enumerate(types):
+        field, start = b"", at
+        if present >> number & 1:
+            head, at = varint(data, at) if kind != "d" else (0, at)
+            if kind == "s" and head & 3 == 3:
+                need(head >> 2 in named, "a slot is the same as none")
+                field = named[head >> 2]
+            elif kind == "s":
+                field, at = cut(data, start, at - start + 32)
+                need(head & 3 and field not in named.values(), "a slot repeats an earlier one, or is of unknown kind")
+                named[number] = field
+            elif kind == "i":
+                field = data[start:at]
+            else:
+                field, at = cut(data, at, 32 if kind == "d" else head)
+            need(field, "an empty field is not left out")
+        found.append(field)
+    need(at == len(data), "bytes follow its last field")
     return found
 
 def check(record, heads, seqs, names):
@@ -40,27 +71,29 @@ def check(record, heads, seqs, names):
     need(digest.hex() == record["history_digest"], "its canonical bytes do not have its history digest")
     need(record["seq"] == seqs.get(stream, 0) + 1, f"number {record['seq']} after {seqs.get(stream, 0)} in its stream")
     seqs[stream] = record["seq"]
-    tag, *slots = TAGS.get(kind, "unknown").split()
-    need(det[:16] == f"aos.{tag}.v1".encode().ljust(16, b"\0"), "its canonical bytes are of another kind")
+    number, types = KINDS.get(kind, "0 ").split(" ")
+    need(det[:5] == b"aos1" + bytes([int(number)]), "its canonical bytes are of another kind")
     head = heads.get(lane, bytes(32) if record["lane"] == 0 else None)
-    need(det[16:48] == head, "it does not follow the record before it in its lane")
+    need(det[5:37] == head, "it does not follow the record before it in its lane")
     if kind not in ("CHECKPOINT", "MARK"):  # these advance no history
         heads[lane] = digest
-    fields = items(det[48:])
+    fields = fields_of(types, det[37:])
     need(kind not in ACTIVATED or fields[0].decode() == (record["activation"] or ""), "its activation is another one")
     for branch, item in enumerate(items(fields[1]) if kind == "FORK" else ()):
         root = sha(b"aos.lane.v1", struct.pack("<I", 32), digest, struct.pack("<IQ", 8, branch))
         heads[stream, struct.unpack("<Q", item)[0]] = root
     values = {value["slot"]: value for value in record["values"]}
-    need(sorted(values) == [n for n in map(int, slots) if fields[n]], "its values are not those that its history names")
+    need(sorted(values) == [n for n, t in enumerate(types) if t == "s" and fields[n]], "its values are not those that its history names")
     for slot, value in values.items():
-        name = struct.pack("<BQ", {"json": 1, "bytes": 2}[value["kind"]], value["len"]) + bytes.fromhex(value["digest"])
-        need(fields[slot] == name, f"value {value['name']} is not the one that its history names")
+        head, digest_at = varint(fields[slot], 0)
+        named = {1: "json", 2: "bytes"}[head & 3], head >> 2, fields[slot][digest_at:].hex()
+        need(named == (value["kind"], value["len"], value["digest"]), f"value {value['name']} is not the one that its history names")
+        name = fields[slot]
         names[stream, record["seq"], slot] = name
         if value["stored"] == "here":
             data = base64.b64decode(value["bytes"], validate=True)
-            named = struct.pack("<Q", len(data)) + sha(b"aos.value.v1\0\0\0\0", bytes.fromhex(value["salt"]), data)
-            need(named == name[1:], f"the bytes of value {value['name']} do not have its digest")
+            hashed = sha(b"aos.value.v1\0\0\0\0", bytes.fromhex(value["salt"]), data).hex()
+            need((len(data), hashed) == named[1:], f"the bytes of value {value['name']} do not have its digest")
             need("json" not in value or json.loads(data) == value["json"], f"json of value {value['name']} is another one")
         elif value["stored"] == "back":
             there = names.get((stream, value["from_seq"], value["from_slot"]))

@@ -309,7 +309,7 @@ pub fn recorded_value(
     Value::from_json(&bytes).map_err(|error| bad(error.to_string()))
 }
 
-/// A recorded value together with the place that later records name it by.
+/// A value that `record` itself stores, together with the place that later records name it by.
 ///
 /// # Errors
 /// As [`recorded_value`].
@@ -337,6 +337,9 @@ pub fn placed_value(
         .values()
         .find(|v| v.slot == slot)
         .ok_or_else(|| bad("not listed"))?;
+    if entry.from_seq != 0 {
+        return Err(bad("it stands in an earlier record"));
+    }
     let bytes = values
         .bytes(record, slot)?
         .ok_or_else(|| bad("its bytes are not stored"))?;

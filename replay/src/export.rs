@@ -13,7 +13,6 @@ use aos_format::record::{
     VOLATILE_FOREIGN_ID, VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED, VOLATILE_WIRE_KEY,
     ValueEntry, volatile_name,
 };
-use aos_format::wire::take_varint;
 use aos_store::{LogReader, Scan, StoredRecord};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -156,7 +155,8 @@ fn fields_json(kind: Kind, event: &Event, raw: &[&[u8]]) -> Value {
         let value = match field.kind {
             FieldType::Slot => continue,
             FieldType::Text => Value::from(String::from_utf8_lossy(bytes)),
-            FieldType::Int => take_varint(&mut &**bytes).map_or(Value::Null, Value::from),
+            FieldType::Word(_) => Value::from(field.text(bytes)),
+            FieldType::Int { .. } => Value::from(field.number(bytes)),
             FieldType::Digest if bytes.is_empty() => Value::Null,
             FieldType::Digest => Value::from(hex(bytes)),
             FieldType::List => list_json(event, field.name),
@@ -231,7 +231,9 @@ fn value_json(
         put("stored", "left_out".into());
         return Value::Object(object);
     }
-    put("salt", hex(&entry.salt).into());
+    if entry.from_seq == 0 && entry.start != REDACTED {
+        put("salt", hex(&entry.salt).into());
+    }
     match view.value_bytes(entry) {
         Some(bytes) => {
             put("stored", "here".into());

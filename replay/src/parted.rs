@@ -6,10 +6,9 @@ use crate::verify::activation;
 use aos_engine::chain::Emission;
 use aos_engine::history::{Divergence, Values};
 use aos_format::digest::hex;
-use aos_format::event::{self, Field, FieldType};
+use aos_format::event::{self, Field, FieldType, ValueRef};
 use aos_format::frame::Kind;
 use aos_format::record::Stored;
-use aos_format::wire::take_varint;
 use aos_store::StoredRecord;
 
 /// Longest text of a value in a finding, in characters.
@@ -155,7 +154,10 @@ fn value(name: &[u8], bytes: Option<&[u8]>) -> String {
     match (name, bytes) {
         ([], _) => "no value".into(),
         (_, Some(bytes)) => shown(bytes),
-        (name, None) => format!("a value named {}", hex(name.get(9..).unwrap_or(name))),
+        (name, None) => match ValueRef::read(name) {
+            Ok(name) => format!("a value named {}", name.digest),
+            Err(_) => format!("a value named {}", hex(name)),
+        },
     }
 }
 
@@ -171,7 +173,8 @@ fn shown(bytes: &[u8]) -> String {
 fn plain(field: &Field, bytes: &[u8]) -> String {
     match field.kind {
         FieldType::Text => shown(bytes),
-        FieldType::Int => match take_varint(&mut &*bytes) {
+        FieldType::Word(_) => field.text(bytes).unwrap_or("an unknown word").into(),
+        FieldType::Int { .. } => match field.number(bytes) {
             Some(number) => number.to_string(),
             None => "none".into(),
         },

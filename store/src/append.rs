@@ -8,7 +8,7 @@ use crate::streams::{Cell, State, Tip};
 use aos_format::event;
 use aos_format::frame::Kind;
 use aos_format::offset::Offset;
-use aos_format::record::{Body, Draft, Stored, StreamId, StreamKind};
+use aos_format::record::{Body, Draft, SLOT_MAX, Stored, StreamId, StreamKind};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
 
@@ -340,11 +340,15 @@ fn check_values(draft: &Draft) -> Result<(), Error> {
         Stored::Here(bytes) => bytes.len() == value.len as usize,
         _ => true,
     });
-    if ascending && lengths {
+    let slots = draft
+        .values
+        .iter()
+        .all(|value| (1..=SLOT_MAX).contains(&value.slot));
+    if ascending && lengths && slots && !draft.det.is_empty() {
         Ok(())
     } else {
         Err(Error::invalid(
-            "values must be in ascending order of slot, each of the length it says",
+            "values must be in ascending order of slot, from 1 to 31, each of the length it says",
         ))
     }
 }

@@ -143,8 +143,7 @@ struct Links {
 impl Links {
     /// Checks a record and its links; else what was expected and found.
     fn check(&mut self, frame: &FrameHeader, body: &[u8]) -> Result<(), (String, String)> {
-        let body = &body[..body.len().min(frame.body_len as usize)];
-        let view = RecordView::open(body, frame.record_len)
+        let view = RecordView::of_frame(frame, body)
             .map_err(|error| ("a record of version 1".to_owned(), error.to_string()))?;
         let chain = self.streams.entry(view.stream()).or_default();
         let seq = chain.last().map_or(0, |(seq, _)| *seq) + 1;

@@ -216,8 +216,7 @@ impl Rows {
         header: &FrameHeader,
         body: &[u8],
     ) -> Result<(), Error> {
-        let body = &body[..body.len().min(header.body_len as usize)];
-        let Ok(view) = RecordView::open(body, header.record_len) else {
+        let Ok(view) = RecordView::of_frame(header, body) else {
             self.unreadable += 1;
             return Ok(());
         };

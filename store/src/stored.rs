@@ -109,7 +109,7 @@ impl StoredRecord {
     /// # Errors
     /// A corruption finding when the bytes, whose CRC holds, are no record of this version.
     pub fn view(&self) -> Result<RecordView<'_>, Error> {
-        RecordView::open(self.body(), self.header.record_len).map_err(|error| {
+        RecordView::of_frame(&self.header, self.body()).map_err(|error| {
             self.finding("a record of version 1", error.to_string())
                 .into()
         })

@@ -2,7 +2,7 @@
 
 use aos_format::Error;
 use aos_format::digest::Digest;
-use aos_format::event::{self, Event, FIELDS_AT, FieldType, ValueRef};
+use aos_format::event::{self, Event, Field, FieldType, Fields, ValueRef};
 use aos_format::frame::Kind;
 use aos_format::wire::take_varint;
 
@@ -14,9 +14,6 @@ pub(crate) struct Det<'a> {
     pub(crate) activation: Option<&'a str>,
 }
 
-/// Fields of a STEP that are numbers and never empty.
-const STEP_FIELDS: usize = 11;
-
 /// Judges every field of `det` and appends the names of its values to `slots`, in ascending order of slot.
 ///
 /// Accepts exactly what [`Event::decode`] accepts; STEPs, by far the most frequent, without an allocation.
@@ -26,38 +23,25 @@ pub(crate) fn read<'a>(
     slots: &mut Vec<(u8, ValueRef)>,
 ) -> Result<Det<'a>, Error> {
     let previous = event::previous(kind, det)?;
-    let fields = event::fields(kind);
     let mut activation = None;
-    let mut rest = &det[FIELDS_AT..];
-    for (number, field) in fields.iter().enumerate() {
+    for (number, field) in Fields::new(kind, det)?.enumerate() {
+        let (field, raw) = field?;
         let bad = |why| Error::BadField {
             field: field.name,
             why,
         };
-        let bytes = take_prefixed(&mut rest).ok_or_else(|| bad("cut"))?;
-        match field.kind {
-            FieldType::Slot => slots.extend(slot(bytes).map_err(bad)?.map(|v| (number as u8, v))),
-            FieldType::Text => {
-                let text = std::str::from_utf8(bytes).map_err(|_| bad("not UTF-8"))?;
-                if number == 0 && field.name == "activation" {
-                    activation = Some(text);
-                }
-            }
-            FieldType::Int if kind == Kind::Step => whole_number(bytes).map_err(bad)?,
-            FieldType::List if kind == Kind::Step => texts(bytes).map_err(bad)?,
-            // Which of these may be empty, and what lists hold, is for the event's own table.
-            FieldType::Int | FieldType::List | FieldType::Digest => {}
+        if kind == Kind::Step && !raw.is_empty() {
+            whole(field, raw).map_err(bad)?;
+        }
+        if field.kind == FieldType::Slot && !raw.is_empty() {
+            slots.push((number as u8, ValueRef::read(raw).map_err(bad)?));
+        }
+        if number == 0 && field.name == "activation" {
+            activation = Some(std::str::from_utf8(raw).map_err(|_| bad("not UTF-8"))?);
         }
     }
-    if kind == Kind::Step {
-        debug_assert_eq!(fields.len(), STEP_FIELDS);
-        if !rest.is_empty() {
-            return Err(Error::BadField {
-                field: "end",
-                why: "bytes after the last field",
-            });
-        }
-    } else {
+    if kind != Kind::Step {
+        // What may be left out, and what lists hold, is for the event's own table.
         Event::decode(kind, det)?;
     }
     Ok(Det {
@@ -66,40 +50,36 @@ pub(crate) fn read<'a>(
     })
 }
 
-fn take_prefixed<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let len = usize::try_from(take_varint(rest)?).ok()?;
-    let (bytes, after) = rest.split_at_checked(len)?;
-    *rest = after;
-    Some(bytes)
-}
-
-fn whole_number(mut bytes: &[u8]) -> Result<(), &'static str> {
-    take_varint(&mut bytes).ok_or("not a number")?;
-    if bytes.is_empty() {
-        Ok(())
-    } else {
-        Err("bytes after a number")
+/// Judges a field of a STEP that is there.
+fn whole(field: &Field, raw: &[u8]) -> Result<(), &'static str> {
+    let same = "present, but means the same as left out";
+    match field.kind {
+        FieldType::Text => field.text(raw).map(drop).ok_or("not UTF-8"),
+        FieldType::Word(words) => match field.text(raw) {
+            None => Err("unknown word"),
+            Some(word) if words.first() == Some(&word) => Err(same),
+            Some(_) => Ok(()),
+        },
+        FieldType::Int { left_out } => match field.number(raw) {
+            None => Err("not a number"),
+            number if number == left_out => Err(same),
+            Some(_) => Ok(()),
+        },
+        FieldType::List => texts(raw),
+        FieldType::Digest | FieldType::Slot => Ok(()),
     }
 }
 
 fn texts(mut bytes: &[u8]) -> Result<(), &'static str> {
     while !bytes.is_empty() {
-        let item = take_prefixed(&mut bytes).ok_or("cut")?;
+        let len = take_varint(&mut bytes).and_then(|len| usize::try_from(len).ok());
+        let (item, rest) = len
+            .and_then(|len| bytes.split_at_checked(len))
+            .ok_or("cut")?;
         std::str::from_utf8(item).map_err(|_| "not UTF-8")?;
+        bytes = rest;
     }
     Ok(())
-}
-
-fn slot(bytes: &[u8]) -> Result<Option<ValueRef>, &'static str> {
-    match bytes {
-        [] => Ok(None),
-        [kind, rest @ ..] if rest.len() == 40 => Ok(Some(ValueRef {
-            kind: *kind,
-            len: u64::from_le_bytes(rest[..8].try_into().expect("eight bytes")),
-            digest: Digest(rest[8..].try_into().expect("thirty-two bytes")),
-        })),
-        _ => Err("not a slot of 41 bytes"),
-    }
 }
 
 #[cfg(test)]

@@ -295,7 +295,6 @@ impl<'a> Joiner<'a> {
                 slot,
                 seq,
                 from_slot,
-                salt,
                 name,
             } => {
                 let kept = state
@@ -313,9 +312,7 @@ impl<'a> Joiner<'a> {
                         Err(_) => return,
                     },
                 };
-                if let Some((expected, found)) =
-                    differs(found.as_ref(), &name, &salt, seq, from_slot)
-                {
+                if let Some((expected, found)) = differs(found.as_ref(), &name, seq, from_slot) {
                     let field = self
                         .look
                         .kind(offset)

@@ -4,7 +4,7 @@ use crate::finding::{Finding, code};
 use aos_format::digest::Digest;
 use aos_format::event::ValueRef;
 use aos_format::frame::{FrameHeader, skip_distance};
-use aos_format::record::{REDACTED, StreamId, ValueEntry};
+use aos_format::record::StreamId;
 
 /// Head of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,19 +32,15 @@ pub(crate) struct Stored {
     pub(crate) slot: u8,
     /// Number of the newest record that refers to it.
     pub(crate) used: u64,
-    /// None when it was cut off together with the bytes.
-    salt: Option<[u8; 16]>,
     name: ValueRef,
 }
 
 impl Stored {
-    pub(crate) fn new(seq: u64, entry: &ValueEntry, name: ValueRef) -> Stored {
-        let salt = (entry.start != REDACTED).then_some(entry.salt);
+    pub(crate) fn new(seq: u64, slot: u8, name: ValueRef) -> Stored {
         Stored {
             seq,
-            slot: entry.slot,
+            slot,
             used: seq,
-            salt,
             name,
         }
     }
@@ -62,7 +58,6 @@ pub(crate) enum Open {
         slot: u8,
         seq: u64,
         from_slot: u8,
-        salt: [u8; 16],
         name: ValueRef,
     },
     /// Is this the head of any lane?
@@ -249,7 +244,6 @@ pub(crate) fn wrong_skip(
 pub(crate) fn differs(
     stored: Option<&Stored>,
     name: &ValueRef,
-    salt: &[u8; 16],
     seq: u64,
     slot: u8,
 ) -> Option<(String, String)> {
@@ -261,10 +255,6 @@ pub(crate) fn differs(
         Some(stored) if stored.name != *name => Some((
             format!("the value {} in slot {slot} of record {seq}", name.digest),
             format!("the value {}", stored.name.digest),
-        )),
-        Some(stored) if stored.salt.is_some_and(|stored| stored != *salt) => Some((
-            format!("the salt of slot {slot} of record {seq}"),
-            "another salt".into(),
         )),
         Some(_) => None,
     }

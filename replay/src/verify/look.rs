@@ -28,11 +28,7 @@ pub(crate) struct Found {
 
 impl Found {
     pub(crate) fn view(&self) -> Result<RecordView<'_>, Unreadable> {
-        RecordView::open(
-            &self.body[..self.header.body_len as usize],
-            self.header.record_len,
-        )
-        .map_err(|_| Unreadable)
+        RecordView::of_frame(&self.header, &self.body).map_err(|_| Unreadable)
     }
 
     fn activation(&self) -> Option<String> {
@@ -141,6 +137,6 @@ impl Look<'_> {
         let (Some(entry), Some((_, name))) = (entry, name) else {
             return Ok(None);
         };
-        Ok((entry.from_seq == 0).then(|| Stored::new(seq, &entry, *name)))
+        Ok((entry.from_seq == 0).then(|| Stored::new(seq, slot, *name)))
     }
 }

@@ -8,11 +8,11 @@ use super::fields;
 use super::local::{Lane, Link, LocalStream, Open, Stored, differs, lane_name};
 use crate::finding::{Finding, code, kind_name, stream_name};
 use aos_format::digest::{Digest, RunId};
-use aos_format::event::{Event, LaneHead, VALUE_BYTES, VALUE_JSON, ValueRef};
+use aos_format::event::{Event, LaneHead, ValueRef};
 use aos_format::frame::{FrameHeader, Kind};
 use aos_format::record::{
-    ABSENT, REDACTED, RecordView, StreamId, StreamKind, VOLATILE_GENERATION, VOLATILE_KEY,
-    VOLATILE_ROOT_SEED, ValueEntry,
+    RecordView, StreamId, StreamKind, VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED,
+    ValueEntry,
 };
 use std::collections::BTreeMap;
 
@@ -102,8 +102,7 @@ impl Streams {
         kind: Option<Kind>,
         body: &[u8],
     ) -> Result<(), String> {
-        let body = &body[..header.body_len as usize];
-        let view = RecordView::open(body, header.record_len).map_err(|error| error.to_string())?;
+        let view = RecordView::of_frame(header, body).map_err(|error| error.to_string())?;
         self.records += 1;
         let index = self.follow(header, view.stream());
         let Some(kind) = kind else {
@@ -264,24 +263,16 @@ impl Streams {
 
     fn value(&mut self, index: usize, record: &Judged<'_>, entry: &ValueEntry, name: &ValueRef) {
         let field = || slot_name(record.kind, entry.slot);
-        if name.kind != VALUE_JSON && name.kind != VALUE_BYTES {
-            self.findings.push(record.fault(
-                code::VALUE_TABLE,
-                field(),
-                "a value of kind 1 or 2",
-                name.kind,
-            ));
-        }
-        if u64::from(entry.len) != name.len {
-            self.findings.push(record.fault(
-                code::VALUE_TABLE,
-                field(),
-                format!("{} bytes", name.len),
-                format!("{} bytes", entry.len),
-            ));
-            return;
-        }
         if let Some(bytes) = record.view.value_bytes(entry) {
+            if u64::from(entry.len) != name.len {
+                self.findings.push(record.fault(
+                    code::VALUE_TABLE,
+                    field(),
+                    format!("{} bytes", name.len),
+                    format!("{} bytes", entry.len),
+                ));
+                return;
+            }
             let found = ValueRef::of(name.kind, &entry.salt, bytes);
             if found != *name {
                 self.findings
@@ -291,16 +282,8 @@ impl Streams {
         if entry.from_seq == 0 {
             self.list[index]
                 .stored
-                .push(Stored::new(record.header.seq, entry, *name));
+                .push(Stored::new(record.header.seq, entry.slot, *name));
         } else {
-            if entry.start != ABSENT && entry.start != REDACTED {
-                self.findings.push(record.fault(
-                    code::BACK_REFERENCE,
-                    field(),
-                    "no place of its own",
-                    entry.start,
-                ));
-            }
             self.back_reference(index, record, entry, name);
         }
     }
@@ -330,7 +313,6 @@ impl Streams {
                 slot: entry.slot,
                 seq,
                 from_slot,
-                salt: entry.salt,
                 name: *name,
             };
             stream.open.push((record.header.offset.0, open));
@@ -340,8 +322,7 @@ impl Streams {
             stored.used = here;
             *stored
         });
-        if let Some((expected, found)) = differs(stored.as_ref(), name, &entry.salt, seq, from_slot)
-        {
+        if let Some((expected, found)) = differs(stored.as_ref(), name, seq, from_slot) {
             self.findings
                 .push(record.fault(code::BACK_REFERENCE, field(), expected, found));
         }

@@ -158,17 +158,10 @@ impl Part {
             .iter()
             .position(|field| field.name == name)
             .unwrap();
-        let mut det = self.draft.det[..FIELDS_AT].to_vec();
-        for (at, old) in event::raw_fields(self.kind, &self.draft.det)
-            .unwrap()
-            .into_iter()
-            .enumerate()
-        {
-            let field = if at == number { bytes } else { old };
-            put_varint(&mut det, field.len() as u64);
-            det.extend_from_slice(field);
-        }
-        self.draft.det = det;
+        let previous = event::previous(self.kind, &self.draft.det).unwrap();
+        let mut raw = event::raw_fields(self.kind, &self.draft.det).unwrap();
+        raw[number] = bytes;
+        self.draft.det = event::assemble(self.kind, &previous, &raw);
     }
 
     /// Stores another value in a slot, under the salt that was there.
@@ -187,8 +180,8 @@ impl Part {
 }
 
 fn slot_bytes(value: &ValueRef) -> Vec<u8> {
-    let mut bytes = vec![value.kind];
-    bytes.extend_from_slice(&value.len.to_le_bytes());
+    let mut bytes = Vec::new();
+    put_varint(&mut bytes, value.len << 2 | u64::from(value.kind));
     bytes.extend_from_slice(&value.digest.0);
     bytes
 }

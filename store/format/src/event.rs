@@ -1,24 +1,38 @@
 //! Events: the meaning of a record, and its deterministic bytes.
 //!
 //! ```text
-//! det = tag 16 | previous digest 32 | field 0 | field 1 | …      field = varint length | bytes
+//! det = tag 5 | previous digest 32 | fields present, varint | field | field | …
+//! tag = "aos1" | kind u8
 //! ```
 //!
-//! The fields of each kind stand in one table below, which writes, reads and names them. No float, map order, `usize` or
-//! volatile content enters.
+//! Bit n of `fields present` says whether field n follows; one that does not has the meaning of "left out" of its type. Each
+//! meaning has one encoding: whatever could be left out and is not, is refused, and so are numbers in a longer form. The
+//! fields of each kind stand in one table below, which writes, reads and names them. No float, map order, `usize` or volatile
+//! content enters.
 
 use crate::Error;
 use crate::digest::Digest;
 use crate::frame::Kind;
 use crate::wire::{put_varint, take_varint};
+use coding::{
+    Answered, Coding, IfUnknown, Plain, RunEnded, StepEnded, UsuallyOne, Writer, put_prefixed,
+    put_same, read,
+};
+
+mod coding;
+
+pub use coding::{Field, FieldType, Fields};
 
 /// The standard `Result`; here `Result` is the event.
 type Outcome<T, E> = std::result::Result<T, E>;
 
+/// What every deterministic part of format version 1 begins with; the kind's number follows. Labels of other digests go on
+/// with a dot, so that no two hashed messages of different meaning are the same.
+const MAGIC: &[u8; 4] = b"aos1";
 /// Length of the tag in front of a deterministic part.
-pub const TAG_LEN: usize = 16;
+pub const TAG_LEN: usize = 5;
 /// Where the fields begin: after tag and predecessor.
-pub const FIELDS_AT: usize = 48;
+pub const FIELDS_AT: usize = 37;
 /// Value kind: canonical JSON.
 pub const VALUE_JSON: u8 = 1;
 /// Value kind: bytes.
@@ -43,6 +57,27 @@ impl ValueRef {
             len: bytes.len() as u64,
             digest: Digest::of_parts([b"aos.value.v1\0\0\0\0".as_slice(), salt, bytes]),
         }
+    }
+
+    /// Reads the raw bytes of a slot from [`Fields`] or [`raw_fields`].
+    ///
+    /// # Errors
+    /// In words, when it is no name of a value.
+    pub fn read(mut raw: &[u8]) -> Outcome<ValueRef, &'static str> {
+        let head = take_varint(&mut raw).ok_or("not a number")?;
+        let kind = (head & 3) as u8;
+        if !matches!(kind, VALUE_JSON | VALUE_BYTES) {
+            return Err("unknown kind of value");
+        }
+        let digest = raw
+            .try_into()
+            .map(Digest)
+            .map_err(|_| "not a name of a value")?;
+        Ok(ValueRef {
+            kind,
+            len: head >> 2,
+            digest,
+        })
     }
 
     /// Whether `bytes` under `salt` are what is named.
@@ -73,223 +108,17 @@ pub struct SkillRef {
     pub digest: Digest,
 }
 
-/// How a field's bytes are to be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FieldType {
-    /// UTF-8.
-    Text,
-    /// Unsigned LEB128.
-    Int,
-    /// Empty or 32 bytes.
-    Digest,
-    /// Items with their lengths.
-    List,
-    /// Empty or a [`ValueRef`] in 41 bytes.
-    Slot,
-}
-
-/// One field of a kind's deterministic part.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Field {
-    /// Name, in tools and exports.
-    pub name: &'static str,
-    /// How to read it.
-    pub kind: FieldType,
-}
-
-trait Content: Sized {
-    const TYPE: FieldType;
-    fn put(&self, out: &mut Vec<u8>);
-    fn take(bytes: &[u8]) -> Outcome<Self, &'static str>;
-}
-
-impl Content for String {
-    const TYPE: FieldType = FieldType::Text;
-    fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.as_bytes());
-    }
-    fn take(bytes: &[u8]) -> Outcome<String, &'static str> {
-        String::from_utf8(bytes.to_vec()).map_err(|_| "not UTF-8")
-    }
-}
-
-impl Content for u64 {
-    const TYPE: FieldType = FieldType::Int;
-    fn put(&self, out: &mut Vec<u8>) {
-        put_varint(out, *self);
-    }
-    fn take(mut bytes: &[u8]) -> Outcome<u64, &'static str> {
-        let value = take_varint(&mut bytes).ok_or("not a number")?;
-        if bytes.is_empty() {
-            Ok(value)
-        } else {
-            Err("bytes after a number")
-        }
-    }
-}
-
-impl Content for Option<u64> {
-    const TYPE: FieldType = FieldType::Int;
-    fn put(&self, out: &mut Vec<u8>) {
-        if let Some(value) = self {
-            value.put(out);
-        }
-    }
-    fn take(bytes: &[u8]) -> Outcome<Option<u64>, &'static str> {
-        if bytes.is_empty() {
-            Ok(None)
-        } else {
-            u64::take(bytes).map(Some)
-        }
-    }
-}
-
-impl Content for Digest {
-    const TYPE: FieldType = FieldType::Digest;
-    fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0);
-    }
-    fn take(bytes: &[u8]) -> Outcome<Digest, &'static str> {
-        bytes.try_into().map(Digest).map_err(|_| "not 32 bytes")
-    }
-}
-
-impl Content for Option<Digest> {
-    const TYPE: FieldType = FieldType::Digest;
-    fn put(&self, out: &mut Vec<u8>) {
-        if let Some(digest) = self {
-            digest.put(out);
-        }
-    }
-    fn take(bytes: &[u8]) -> Outcome<Option<Digest>, &'static str> {
-        if bytes.is_empty() {
-            Ok(None)
-        } else {
-            Digest::take(bytes).map(Some)
-        }
-    }
-}
-
-impl Content for Option<ValueRef> {
-    const TYPE: FieldType = FieldType::Slot;
-    fn put(&self, out: &mut Vec<u8>) {
-        if let Some(value) = self {
-            out.push(value.kind);
-            out.extend_from_slice(&value.len.to_le_bytes());
-            out.extend_from_slice(&value.digest.0);
-        }
-    }
-    fn take(bytes: &[u8]) -> Outcome<Option<ValueRef>, &'static str> {
-        match bytes {
-            [] => Ok(None),
-            [kind, rest @ ..] if rest.len() == 40 => Ok(Some(ValueRef {
-                kind: *kind,
-                len: u64::from_le_bytes(rest[..8].try_into().expect("eight bytes")),
-                digest: Digest(rest[8..].try_into().expect("thirty-two bytes")),
-            })),
-            _ => Err("not a slot of 41 bytes"),
-        }
-    }
-}
-
-/// An item of a list field.
-trait Item: Sized {
-    fn put_item(&self, out: &mut Vec<u8>);
-    fn take_item(rest: &mut &[u8]) -> Outcome<Self, &'static str>;
-}
-
-impl<T: Item> Content for Vec<T> {
-    const TYPE: FieldType = FieldType::List;
-    fn put(&self, out: &mut Vec<u8>) {
-        for item in self {
-            item.put_item(out);
-        }
-    }
-    fn take(mut bytes: &[u8]) -> Outcome<Vec<T>, &'static str> {
-        let mut items = Vec::new();
-        while !bytes.is_empty() {
-            items.push(T::take_item(&mut bytes)?);
-        }
-        Ok(items)
-    }
-}
-
-fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn take_prefixed<'a>(rest: &mut &'a [u8]) -> Outcome<&'a [u8], &'static str> {
-    let len = take_varint(rest).ok_or("bad length")?;
-    let len = usize::try_from(len).map_err(|_| "bad length")?;
-    let (bytes, after) = rest.split_at_checked(len).ok_or("cut")?;
-    *rest = after;
-    Ok(bytes)
-}
-
-impl Item for String {
-    fn put_item(&self, out: &mut Vec<u8>) {
-        put_prefixed(out, self.as_bytes());
-    }
-    fn take_item(rest: &mut &[u8]) -> Outcome<String, &'static str> {
-        String::take(take_prefixed(rest)?)
-    }
-}
-
-impl Item for Digest {
-    fn put_item(&self, out: &mut Vec<u8>) {
-        put_prefixed(out, &self.0);
-    }
-    fn take_item(rest: &mut &[u8]) -> Outcome<Digest, &'static str> {
-        Digest::take(take_prefixed(rest)?)
-    }
-}
-
-impl Item for u64 {
-    fn put_item(&self, out: &mut Vec<u8>) {
-        put_prefixed(out, &self.to_le_bytes());
-    }
-    fn take_item(rest: &mut &[u8]) -> Outcome<u64, &'static str> {
-        let bytes = take_prefixed(rest)?;
-        bytes
-            .try_into()
-            .map(u64::from_le_bytes)
-            .map_err(|_| "not 8 bytes")
-    }
-}
-
-impl Item for SkillRef {
-    fn put_item(&self, out: &mut Vec<u8>) {
-        self.name.put_item(out);
-        self.version.put_item(out);
-        self.digest.put_item(out);
-    }
-    fn take_item(rest: &mut &[u8]) -> Outcome<SkillRef, &'static str> {
-        Ok(SkillRef {
-            name: String::take_item(rest)?,
-            version: String::take_item(rest)?,
-            digest: Digest::take_item(rest)?,
-        })
-    }
-}
-
-impl Item for LaneHead {
-    fn put_item(&self, out: &mut Vec<u8>) {
-        self.lane.put_item(out);
-        self.lane_seq.put_item(out);
-        self.digest.put_item(out);
-    }
-    fn take_item(rest: &mut &[u8]) -> Outcome<LaneHead, &'static str> {
-        Ok(LaneHead {
-            lane: u64::take_item(rest)?,
-            lane_seq: u64::take_item(rest)?,
-            digest: Digest::take_item(rest)?,
-        })
-    }
+macro_rules! coding {
+    ($type:ty) => {
+        Plain
+    };
+    ($type:ty, $coding:ty) => {
+        $coding
+    };
 }
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $kind:ident $tag:literal { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* })*) => {
+    ($($(#[$doc:meta])* $kind:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty $(as $coding:ty)?,)* })*) => {
         $(
             $(#[$doc])*
             #[derive(Clone, PartialEq, Eq, Debug)]
@@ -297,28 +126,42 @@ macro_rules! events {
 
             impl $kind {
                 const FIELDS: &'static [Field] = &[
-                    $(Field { name: stringify!($field), kind: <$type as Content>::TYPE },)*
+                    $(Field {
+                        name: stringify!($field),
+                        kind: <coding!($type $(, $coding)?) as Coding<$type>>::TYPE,
+                    },)*
                 ];
 
-                fn put_fields(&self, out: &mut Vec<u8>, scratch: &mut Vec<u8>) {
+                #[allow(unused_assignments)]
+                fn put_fields(&self, out: &mut Writer) {
+                    let (mut present, mut number) = (0u64, 0u8);
                     $(
-                        scratch.clear();
-                        Content::put(&self.$field, scratch);
-                        put_prefixed(out, scratch);
+                        let is_left_out = <coding!($type $(, $coding)?) as Coding<$type>>::is_left_out(&self.$field);
+                        present |= u64::from(!is_left_out) << number;
+                        number += 1;
+                    )*
+                    put_varint(&mut out.bytes, present);
+                    number = 0;
+                    $(
+                        if present >> number & 1 == 1 {
+                            <coding!($type $(, $coding)?) as Coding<$type>>::put(&self.$field, number, out);
+                        }
+                        number += 1;
                     )*
                 }
 
-                #[allow(unused_mut, unused_variables)]
-                fn take_fields(mut rest: &[u8]) -> Outcome<$kind, Error> {
+                fn take_fields(rest: &[u8]) -> Outcome<$kind, Error> {
+                    let mut fields = Fields::after($kind::FIELDS, rest)?;
                     let event = $kind {
-                        $($field: take_prefixed(&mut rest)
-                            .and_then(<$type as Content>::take)
-                            .map_err(|why| Error::BadField { field: stringify!($field), why })?,)*
+                        $($field: {
+                            let raw = fields.next().map_or(Ok(&[][..]), |taken| taken.map(|(_, raw)| raw))?;
+                            read::<$type, coding!($type $(, $coding)?)>(raw)
+                                .map_err(|why| Error::BadField { field: stringify!($field), why })?
+                        },)*
                     };
-                    if rest.is_empty() {
-                        Ok(event)
-                    } else {
-                        Err(Error::BadField { field: "end", why: "bytes after the last field" })
+                    match fields.next() {
+                        None => Ok(event),
+                        Some(left) => left.and(Ok(event)),
                     }
                 }
             }
@@ -335,8 +178,8 @@ macro_rules! events {
                 match self { $(Event::$kind(_) => Kind::$kind,)* }
             }
 
-            fn put_fields(&self, out: &mut Vec<u8>, scratch: &mut Vec<u8>) {
-                match self { $(Event::$kind(event) => event.put_fields(out, scratch),)* }
+            fn put_fields(&self, out: &mut Writer) {
+                match self { $(Event::$kind(event) => event.put_fields(out),)* }
             }
 
             fn take_fields(kind: Kind, rest: &[u8]) -> Outcome<Event, Error> {
@@ -347,15 +190,7 @@ macro_rules! events {
             }
         }
 
-        /// Tag in front of the deterministic part of a kind; empty for kinds that have none.
-        pub fn tag(kind: Kind) -> &'static str {
-            match kind {
-                $(Kind::$kind => $tag,)*
-                Kind::Commit | Kind::SegmentEnd | Kind::Seal => "",
-            }
-        }
-
-        /// Fields of a kind's deterministic part, in order; a slot's number is its position.
+        /// Fields of a kind's deterministic part, in order; a slot's number is its position. Empty for kinds without events.
         pub fn fields(kind: Kind) -> &'static [Field] {
             match kind {
                 $(Kind::$kind => $kind::FIELDS,)*
@@ -367,7 +202,7 @@ macro_rules! events {
 
 events! {
     /// The log was opened for writing.
-    Open "aos.open.v1" {
+    Open {
         /// Epoch of this opening, from 1.
         epoch: u64,
         /// First byte that recovery cut off; 0 when nothing was.
@@ -382,7 +217,7 @@ events! {
         target: String,
     }
     /// A workflow document.
-    Definition "aos.def.v1" {
+    Definition {
         /// Digest of its canonical form.
         digest: Digest,
         /// Namespace.
@@ -397,7 +232,7 @@ events! {
         source: Option<ValueRef>,
     }
     /// A root seed.
-    Seed "aos.seed.v1" {
+    Seed {
         /// Commitment to the seed.
         commitment: Digest,
         /// How it came to be: `random` or `number`.
@@ -406,7 +241,7 @@ events! {
         seed: Option<ValueRef>,
     }
     /// A point a run can resume from.
-    Checkpoint "aos.ckpt.v1" {
+    Checkpoint {
         /// Heads of all lanes.
         lanes: Vec<LaneHead>,
         /// Folded state.
@@ -415,7 +250,7 @@ events! {
         steps: u64,
     }
     /// A run starts.
-    Start "aos.start.v1" {
+    Start {
         /// Version of the engine's semantics.
         semantics: u64,
         /// Behaviour flags.
@@ -450,13 +285,13 @@ events! {
         deadline_ms: Option<u64>,
     }
     /// A step ended.
-    Step "aos.step.v1" {
+    Step {
         /// Which occurrence of which step.
         activation: String,
         /// Try, from 1.
-        attempt: u64,
+        attempt: u64 as UsuallyOne,
         /// `completed`, `skipped` or `faulted`.
-        outcome: String,
+        outcome: String as StepEnded,
         /// Input.
         input: Option<ValueRef>,
         /// Output.
@@ -475,11 +310,11 @@ events! {
         reads: Vec<String>,
     }
     /// An effect is about to happen.
-    Intent "aos.intent.v1" {
+    Intent {
         /// Which occurrence of which step.
         activation: String,
         /// Try, from 1.
-        attempt: u64,
+        attempt: u64 as UsuallyOne,
         /// Skill, or `timer`.
         effect: String,
         /// Request, without secrets.
@@ -487,20 +322,20 @@ events! {
         /// Idempotency key.
         idempotency: Option<Digest>,
         /// What an unknown outcome leads to: `retry` or `hold`.
-        policy: String,
+        policy: String as IfUnknown,
         /// Duration of a timer in milliseconds.
         duration_ms: Option<u64>,
         /// Digests of the decisions that allowed it.
         authorised: Vec<Digest>,
     }
     /// An effect answered.
-    Result "aos.result.v1" {
+    Result {
         /// Which occurrence of which step.
         activation: String,
         /// Try, from 1.
-        attempt: u64,
+        attempt: u64 as UsuallyOne,
         /// `ok` or `error`.
-        outcome: String,
+        outcome: String as Answered,
         /// Answer, as far as the workflow sees it.
         response: Option<ValueRef>,
         /// Problem details.
@@ -509,7 +344,7 @@ events! {
         cost: Option<u64>,
     }
     /// A decision that timing or a person could change.
-    Decision "aos.decision.v1" {
+    Decision {
         /// Which occurrence of which step.
         activation: String,
         /// What is decided about.
@@ -530,7 +365,7 @@ events! {
         key_id: String,
     }
     /// Something arrived from outside.
-    Signal "aos.signal.v1" {
+    Signal {
         /// Step that consumed it.
         activation: String,
         /// Source of the event.
@@ -545,14 +380,14 @@ events! {
         actor: String,
     }
     /// Lanes open.
-    Fork "aos.fork.v1" {
+    Fork {
         /// Which occurrence of which step.
         activation: String,
         /// Lanes, in definition order.
         lanes: Vec<u64>,
     }
     /// Lanes end.
-    Join "aos.join.v1" {
+    Join {
         /// Which occurrence of which step.
         activation: String,
         /// Digests absorbed, in definition order.
@@ -561,7 +396,7 @@ events! {
         winner: Option<u64>,
     }
     /// A reading of the clock.
-    Time "aos.time.v1" {
+    Time {
         /// Which occurrence of which step.
         activation: String,
         /// What was read: `now`, `workflow.startedAt`, `task.startedAt`.
@@ -570,9 +405,9 @@ events! {
         time_ns: String,
     }
     /// A run ended.
-    End "aos.end.v1" {
+    End {
         /// `completed`, `faulted` or `cancelled`.
-        outcome: String,
+        outcome: String as RunEnded,
         /// Output.
         output: Option<ValueRef>,
         /// Problem details.
@@ -581,7 +416,7 @@ events! {
         steps: u64,
     }
     /// An event of another engine, imported.
-    Foreign "aos.foreign.v1" {
+    Foreign {
         /// Which occurrence of what: `/TYPE` or `/TYPE/SUBJECT`, counted.
         activation: String,
         /// Its type there, in one spelling.
@@ -590,7 +425,7 @@ events! {
         data: Option<ValueRef>,
     }
     /// A note that advances nothing.
-    Mark "aos.mark.v1" {
+    Mark {
         /// `resume` or `reissue`.
         what: String,
         /// Step it speaks of.
@@ -600,13 +435,15 @@ events! {
 
 impl Event {
     /// The deterministic part, following `previous` in its lane. Its SHA-256 is the history digest.
+    ///
+    /// # Panics
+    /// When a field holds a word that its kind's table does not have, or the name of a value of an unknown kind.
     pub fn encode(&self, previous: &Digest) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        out.extend_from_slice(tag(self.kind()).as_bytes());
-        out.resize(TAG_LEN, 0);
-        out.extend_from_slice(&previous.0);
-        self.put_fields(&mut out, &mut Vec::with_capacity(64));
-        out
+        let mut out = Writer::new();
+        out.bytes.extend_from_slice(&tag(self.kind()));
+        out.bytes.extend_from_slice(&previous.0);
+        self.put_fields(&mut out);
+        out.bytes
     }
 
     /// Reads a deterministic part back: the predecessor's digest and the event.
@@ -619,17 +456,19 @@ impl Event {
     }
 }
 
+/// Tag in front of the deterministic part of a kind.
+pub fn tag(kind: Kind) -> [u8; TAG_LEN] {
+    let mut tag = [kind as u8; TAG_LEN];
+    tag[..MAGIC.len()].copy_from_slice(MAGIC);
+    tag
+}
+
 /// The predecessor's digest in a deterministic part, after checking its tag.
 ///
 /// # Errors
 /// [`Error::BadField`].
 pub fn previous(kind: Kind, det: &[u8]) -> Outcome<Digest, Error> {
-    let name = tag(kind).as_bytes();
-    let tag_holds = det.len() >= FIELDS_AT
-        && !name.is_empty()
-        && det[..name.len()] == *name
-        && det[name.len()..TAG_LEN].iter().all(|&b| b == 0);
-    if !tag_holds {
+    if det.len() < FIELDS_AT || det[..TAG_LEN] != tag(kind) || fields(kind).is_empty() {
         return Err(Error::BadField {
             field: "tag",
             why: "not the tag of the frame's kind",
@@ -642,28 +481,38 @@ pub fn previous(kind: Kind, det: &[u8]) -> Outcome<Digest, Error> {
     ))
 }
 
-/// The raw fields of a deterministic part, in order, without judging their content.
+/// The raw fields of a deterministic part, in order, without judging their content: as [`Fields`] gives them.
 ///
 /// # Errors
-/// [`Error::BadField`] when a length leaves the bytes or fields are missing or left over.
+/// [`Error::BadField`] when a length leaves the bytes, or bytes are left over.
 pub fn raw_fields(kind: Kind, det: &[u8]) -> Outcome<Vec<&[u8]>, Error> {
-    previous(kind, det)?;
-    let mut rest = &det[FIELDS_AT..];
-    let mut raw = Vec::with_capacity(fields(kind).len());
-    for field in fields(kind) {
-        raw.push(take_prefixed(&mut rest).map_err(|why| Error::BadField {
-            field: field.name,
-            why,
-        })?);
+    Fields::new(kind, det)?
+        .map(|field| field.map(|(_, raw)| raw))
+        .collect()
+}
+
+/// The deterministic part of a kind from raw fields as [`raw_fields`] gives them, whatever they hold. Fields that are missing
+/// are left out.
+pub fn assemble(kind: Kind, previous: &Digest, raw: &[&[u8]]) -> Vec<u8> {
+    let mut out = [&tag(kind)[..], &previous.0].concat();
+    let present = raw
+        .iter()
+        .rev()
+        .fold(0, |bits, raw| bits << 1 | u64::from(!raw.is_empty()));
+    put_varint(&mut out, present);
+    let table = fields(kind).iter().zip(raw).enumerate();
+    for (number, (field, bytes)) in table.filter(|(_, (_, bytes))| !bytes.is_empty()) {
+        let same = fields(kind)[..number]
+            .iter()
+            .zip(raw)
+            .position(|(earlier, raw)| earlier.kind == FieldType::Slot && raw == bytes);
+        match (field.kind, same) {
+            (FieldType::Text | FieldType::List, _) => put_prefixed(&mut out, bytes),
+            (FieldType::Slot, Some(slot)) => put_same(&mut out, slot as u64),
+            _ => out.extend_from_slice(bytes),
+        }
     }
-    if rest.is_empty() {
-        Ok(raw)
-    } else {
-        Err(Error::BadField {
-            field: "end",
-            why: "bytes after the last field",
-        })
-    }
+    out
 }
 
 /// The value names in a deterministic part, by slot, ascending.
@@ -671,16 +520,15 @@ pub fn raw_fields(kind: Kind, det: &[u8]) -> Outcome<Vec<&[u8]>, Error> {
 /// # Errors
 /// [`Error::BadField`].
 pub fn slots(kind: Kind, det: &[u8]) -> Outcome<Vec<(u8, ValueRef)>, Error> {
-    let raw = raw_fields(kind, det)?;
     let mut slots = Vec::new();
-    for (number, (bytes, field)) in raw.into_iter().zip(fields(kind)).enumerate() {
-        if field.kind == FieldType::Slot {
-            let value =
-                <Option<ValueRef> as Content>::take(bytes).map_err(|why| Error::BadField {
-                    field: field.name,
-                    why,
-                })?;
-            slots.extend(value.map(|value| (number as u8, value)));
+    for (number, field) in Fields::new(kind, det)?.enumerate() {
+        let (field, raw) = field?;
+        if field.kind == FieldType::Slot && !raw.is_empty() {
+            let value = ValueRef::read(raw).map_err(|why| Error::BadField {
+                field: field.name,
+                why,
+            })?;
+            slots.push((number as u8, value));
         }
     }
     Ok(slots)
@@ -695,114 +543,4 @@ pub fn slot_of(kind: Kind, field: &str) -> Option<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn step() -> Event {
-        Event::Step(Step {
-            activation: "/do/1/walk/do/0/classify;1.5,1".into(),
-            attempt: 1,
-            outcome: "completed".into(),
-            input: Some(ValueRef::of(VALUE_JSON, &[1; 16], b"1")),
-            output: Some(ValueRef::of(VALUE_JSON, &[2; 16], b"2")),
-            context: None,
-            error: None,
-            next: String::new(),
-            draws: 3,
-            words: 200,
-            reads: vec!["a".into(), String::new()],
-        })
-    }
-
-    #[test]
-    fn an_event_round_trips() {
-        let previous = Digest::of(b"before");
-        let det = step().encode(&previous);
-        assert_eq!(Event::decode(Kind::Step, &det).unwrap(), (previous, step()));
-        assert_eq!(
-            slots(Kind::Step, &det)
-                .unwrap()
-                .iter()
-                .map(|s| s.0)
-                .collect::<Vec<_>>(),
-            [3, 4]
-        );
-    }
-
-    #[test]
-    fn the_deterministic_bytes_of_version_1_do_not_change() {
-        let time = Event::Time(Time {
-            activation: "/do/0/a".into(),
-            subject: "now".into(),
-            time_ns: "7".into(),
-        });
-        let mut expected = b"aos.time.v1\0\0\0\0\0".to_vec();
-        expected.extend_from_slice(&[0; 32]);
-        expected.extend_from_slice(b"\x07/do/0/a\x03now\x017");
-        assert_eq!(time.encode(&Digest::ZERO), expected);
-    }
-
-    #[test]
-    fn the_format_page_names_every_field_in_order() {
-        let page = include_str!("../../../docs/format/log-v1.md");
-        for kind in Kind::ALL.into_iter().filter(|k| !tag(*k).is_empty()) {
-            let row = page
-                .lines()
-                .find(|line| line.starts_with(&format!("| {} |", tag(kind))))
-                .unwrap_or_else(|| panic!("the page has no row for {}", tag(kind)));
-            let last = fields(kind).len() - 1;
-            assert!(
-                row.contains(&format!("{last} ")),
-                "{row} lacks field {last}"
-            );
-            assert!(
-                !row.contains(&format!("· {} ", last + 1)),
-                "{row} has more fields than the code"
-            );
-        }
-    }
-
-    #[test]
-    fn every_tag_fits_and_is_unique() {
-        for kind in Kind::ALL.into_iter().filter(|k| !tag(*k).is_empty()) {
-            assert!(
-                tag(kind).len() <= TAG_LEN && tag(kind).ends_with(".v1"),
-                "{}",
-                tag(kind)
-            );
-            assert_eq!(
-                Kind::ALL.iter().filter(|k| tag(**k) == tag(kind)).count(),
-                1
-            );
-        }
-    }
-
-    #[test]
-    fn a_tag_of_another_kind_is_refused() {
-        let det = step().encode(&Digest::ZERO);
-        assert!(Event::decode(Kind::Time, &det).is_err());
-        assert!(Event::decode(Kind::Commit, &det).is_err());
-    }
-
-    #[test]
-    fn every_cut_of_a_deterministic_part_is_refused() {
-        let det = step().encode(&Digest::ZERO);
-        for len in 0..det.len() {
-            assert!(Event::decode(Kind::Step, &det[..len]).is_err(), "{len}");
-        }
-        assert!(Event::decode(Kind::Step, &[det.as_slice(), &[0]].concat()).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn decoding_gives_back_what_encodes_to_the_same_bytes(at in any::<prop::sample::Index>(), byte: u8) {
-            let mut det = step().encode(&Digest::ZERO);
-            let at = at.index(det.len());
-            det[at] ^= byte;
-            if let Ok((previous, event)) = Event::decode(Kind::Step, &det) {
-                prop_assert_eq!(event.encode(&previous), det);
-            }
-        }
-    }
-}
+mod tests;

@@ -1,16 +1,31 @@
 //! The record: a frame's body, an rkyv archive read in place, and the bytes of its values after it.
 //!
 //! ```text
-//! body: | record (rkyv, record_len bytes) | pad to 16 | value | value | … | pad to 16
+//! body:   | record (rkyv, record_len bytes) | value | value | … | pad to 16
+//! record: | deterministic part | extras, where there are any | stream 16, wall clock 8, lane_seq 4, two links 12 |
 //! ```
 //!
 //! rkyv carries the record; the canonical bytes of the deterministic part carry its meaning. Nothing here is hashed but
-//! those, so an upgrade of rkyv cannot change a digest.
+//! those, so an upgrade of rkyv cannot change a digest. What is the same for nearly every record (a run's stream, tenant 0,
+//! lane 0, nothing volatile) takes no room.
+//!
+//! # Sealing and cutting off
+//!
+//! [`RecordView::parts`] says where everything stands in a body. A seal covers the digest of `det`, and as stored the rest of
+//! `record` and the `head` of each value. `salt` and `bytes` of a value may be cut off or set to zeros: the digest in `det`
+//! covers them. [`redacted`] makes the body that a log without them would hold.
 
 use crate::Error;
 use crate::digest::{Digest, RunId};
+use crate::frame::FrameHeader;
 use crate::wire::{align16, crc32};
+use rkyv::with::Niche;
 use rkyv::{Archive, Deserialize, Serialize};
+use std::ops::Range;
+
+mod values;
+
+pub use values::{SLOT_MAX, ValuePart};
 
 /// `ValueEntry::start` of a value whose bytes were never recorded, or stand elsewhere.
 pub const ABSENT: u32 = u32::MAX;
@@ -71,19 +86,19 @@ impl StreamId {
 }
 
 /// Where the bytes of one value are. See `docs/format/log-v1.md`.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ValueEntry {
     /// Slot in this record: the number of its field in the deterministic part.
     pub slot: u8,
     /// Slot in the record `from_seq`.
     pub from_slot: u8,
-    /// Position in the value area, or [`ABSENT`].
+    /// Position of the bytes behind the record, or [`ABSENT`], or [`REDACTED`].
     pub start: u32,
-    /// Length in bytes.
+    /// Length in bytes where they are stored here, else 0: the deterministic part has it.
     pub len: u32,
     /// 0: stored here. Otherwise number of the record of the same stream that holds the bytes.
     pub from_seq: u64,
-    /// Salt of the value's digest.
+    /// Salt of the value's digest; zeros in a back reference, whose salt stands with the bytes, and when redacted.
     pub salt: [u8; 16],
 }
 
@@ -134,15 +149,49 @@ pub fn volatile_name(tag: u16) -> &'static str {
 
 #[derive(Archive, Serialize, Deserialize)]
 struct Record {
-    stream_kind: u8,
     stream_id: [u8; 16],
+    wall_ns: i64,
+    lane_seq: u32,
+    det: Vec<u8>,
+    #[rkyv(with = Niche)]
+    extras: Option<Box<Extras>>,
+}
+
+/// What few records need.
+#[derive(Archive, Serialize, Deserialize)]
+struct Extras {
+    stream_kind: u8,
     tenant: u32,
     lane: u64,
-    lane_seq: u64,
-    wall_ns: i64,
-    det: Vec<u8>,
+    lane_seq_high: u32,
     volatile: Vec<Volatile>,
-    values: Vec<ValueEntry>,
+}
+
+impl Extras {
+    /// Those of a draft; none when they say nothing.
+    fn of(draft: &Draft) -> Option<Box<Extras>> {
+        let lane_seq_high = (draft.lane_seq >> 32) as u32;
+        let usual = draft.stream.kind == StreamKind::Run
+            && (draft.tenant, draft.lane, lane_seq_high) == (0, 0, 0)
+            && draft.volatile.is_empty();
+        (!usual).then(|| {
+            Box::new(Extras {
+                stream_kind: draft.stream.kind as u8,
+                tenant: draft.tenant,
+                lane: draft.lane,
+                lane_seq_high,
+                volatile: draft.volatile.clone(),
+            })
+        })
+    }
+}
+
+impl ArchivedExtras {
+    fn say_nothing(&self) -> bool {
+        self.stream_kind == StreamKind::Run as u8
+            && (self.tenant, self.lane, self.lane_seq_high) == (0.into(), 0.into(), 0.into())
+            && self.volatile.is_empty()
+    }
 }
 
 /// Bytes of one value of a draft.
@@ -168,7 +217,7 @@ pub struct DraftValue {
     pub slot: u8,
     /// Length in bytes.
     pub len: u32,
-    /// Salt of its digest.
+    /// Salt of its digest; not written for a back reference.
     pub salt: [u8; 16],
     /// The bytes.
     pub stored: Stored,
@@ -229,64 +278,20 @@ impl Draft {
     /// When the body would exceed 4 GiB, far beyond the largest record limit, which callers check first with
     /// [`Draft::value_bytes`].
     pub fn encode(&self) -> Body {
-        let mut start = 0u64;
-        let values = self
-            .values
-            .iter()
-            .map(|value| {
-                let (at, from_seq, from_slot) = match &value.stored {
-                    Stored::Here(bytes) => {
-                        assert_eq!(bytes.len(), value.len as usize, "a value's length");
-                        let at = u32::try_from(start).expect("bodies stay below 4 GiB");
-                        start += bytes.len() as u64;
-                        (at, 0, 0)
-                    }
-                    Stored::Back { seq, slot } => (ABSENT, *seq, *slot),
-                    Stored::Absent => (ABSENT, 0, 0),
-                };
-                ValueEntry {
-                    slot: value.slot,
-                    from_slot,
-                    start: at,
-                    len: value.len,
-                    from_seq,
-                    salt: value.salt,
-                }
-            })
-            .collect();
         let record = Record {
-            stream_kind: self.stream.kind as u8,
             stream_id: self.stream.id,
-            tenant: self.tenant,
-            lane: self.lane,
-            lane_seq: self.lane_seq,
             wall_ns: self.wall_ns,
+            lane_seq: self.lane_seq as u32,
             det: self.det.clone(),
-            volatile: self.volatile.clone(),
-            values,
+            extras: Extras::of(self),
         };
-        let mut bytes =
-            rkyv::util::AlignedVec::<16>::with_capacity(256 + self.det.len() + start as usize);
+        let room = self.value_bytes() as usize + 32 * self.values.len();
+        let mut bytes = rkyv::util::AlignedVec::<16>::with_capacity(128 + self.det.len() + room);
         bytes = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(&record, bytes)
             .expect("writing into memory cannot fail");
         let record_len = u32::try_from(bytes.len()).expect("bodies stay below 4 GiB");
-        if start > 0 {
-            bytes.resize(align16(bytes.len() as u64) as usize, 0);
-            for value in &self.values {
-                if let Stored::Here(content) = &value.stored {
-                    bytes.extend_from_slice(content);
-                }
-            }
-        }
-        let body_len = u32::try_from(bytes.len()).expect("bodies stay below 4 GiB");
-        bytes.resize(align16(bytes.len() as u64) as usize, 0);
-        let body_crc = crc32(&bytes);
-        Body {
-            bytes,
-            body_len,
-            record_len,
-            body_crc,
-        }
+        values::put(&mut bytes, &self.values);
+        Body::new(bytes, record_len)
     }
 
     /// Bytes of values stored in this record.
@@ -301,22 +306,63 @@ impl Draft {
     }
 }
 
+impl Body {
+    fn new(mut bytes: rkyv::util::AlignedVec<16>, record_len: u32) -> Body {
+        let body_len = u32::try_from(bytes.len()).expect("bodies stay below 4 GiB");
+        bytes.resize(align16(bytes.len() as u64) as usize, 0);
+        let body_crc = crc32(&bytes);
+        Body {
+            bytes,
+            body_len,
+            record_len,
+            body_crc,
+        }
+    }
+}
+
+/// The body without the bytes and salts of the values in `slots`; back references stay.
+///
+/// # Errors
+/// As [`RecordView::open`].
+pub fn redacted(body: &[u8], record_len: u32, slots: &[u8]) -> Result<Body, Error> {
+    let view = RecordView::open(body, record_len)?;
+    let mut bytes = rkyv::util::AlignedVec::<16>::with_capacity(body.len());
+    bytes.extend_from_slice(&body[..view.record_len]);
+    values::redacted(view.values, slots, &mut bytes);
+    Ok(Body::new(bytes, record_len))
+}
+
+/// Where everything stands in a body, in bytes from its start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Parts {
+    /// The record, the deterministic part included.
+    pub record: Range<usize>,
+    /// The deterministic part, at the record's start.
+    pub det: Range<usize>,
+    /// Its values, in ascending order of slot; they follow the record without holes.
+    pub values: Vec<ValuePart>,
+}
+
 /// A record read in place.
 #[derive(Clone, Copy)]
 pub struct RecordView<'a> {
     record: &'a ArchivedRecord,
+    record_len: usize,
     values: &'a [u8],
     stream: StreamId,
 }
 
 impl<'a> RecordView<'a> {
-    /// Reads the body of a frame whose CRC holds. `body` must be aligned to 16 bytes; padding after it is ignored.
+    /// Reads the body of a frame whose CRC holds. Padding after it, up to a multiple of 16, is ignored; who knows the body's
+    /// length compares it with [`RecordView::body_len`].
     ///
     /// # Errors
-    /// [`Error::BadRecord`]: not an archive of this version, an unknown stream kind, or a value outside the body.
+    /// [`Error::BadRecord`]: not an archive of this version, an unknown stream kind, extras that say nothing, or values that
+    /// are cut, out of order or in no known state.
     pub fn open(body: &'a [u8], record_len: u32) -> Result<RecordView<'a>, Error> {
         let bad = |why: String| Error::BadRecord { why };
-        let record_bytes = body.get(..record_len as usize).ok_or_else(|| {
+        let record_len = record_len as usize;
+        let record_bytes = body.get(..record_len).ok_or_else(|| {
             bad(format!(
                 "record of {record_len} bytes in a body of {}",
                 body.len()
@@ -324,32 +370,36 @@ impl<'a> RecordView<'a> {
         })?;
         let record = rkyv::access::<ArchivedRecord, rkyv::rancor::Error>(record_bytes)
             .map_err(|error| bad(error.to_string()))?;
-        let values = body
-            .get(align16(record_len.into()) as usize..)
-            .unwrap_or(&[]);
-        let kind = match record.stream_kind {
-            0 => StreamKind::Control,
-            1 => StreamKind::Run,
-            2 => StreamKind::Resource,
-            other => return Err(bad(format!("unknown stream kind {other}"))),
+        let det = record.det.as_slice();
+        if det.is_empty() || !std::ptr::eq(det.as_ptr(), record_bytes.as_ptr()) {
+            return Err(bad("it does not begin with its deterministic part".into()));
+        }
+        let kind = match record.extras.as_ref() {
+            None if record_len != det.len() + size_of::<ArchivedRecord>() => {
+                return Err(bad("bytes that belong to nothing".into()));
+            }
+            None => StreamKind::Run,
+            Some(extras) if extras.say_nothing() => {
+                return Err(bad("extras that say nothing".into()));
+            }
+            Some(extras) => match extras.stream_kind {
+                0 => StreamKind::Control,
+                1 => StreamKind::Run,
+                2 => StreamKind::Resource,
+                other => return Err(bad(format!("unknown stream kind {other}"))),
+            },
         };
-        let mut last_slot = None;
-        for value in record.values.iter() {
-            if last_slot.is_some_and(|last| last >= value.slot) {
-                return Err(bad("values out of order".into()));
-            }
-            last_slot = Some(value.slot);
-            let (start, len) = (value.start.to_native(), value.len.to_native());
-            let stored_here = value.from_seq.to_native() == 0 && start < REDACTED;
-            if stored_here && u64::from(start) + u64::from(len) > values.len() as u64 {
-                return Err(bad(format!(
-                    "value in slot {} lies outside the body",
-                    value.slot
-                )));
-            }
+        let area = &body[record_len..];
+        let mut entries = values::Entries::new(area);
+        while entries.next().map_err(|why| bad(why.into()))?.is_some() {}
+        let (values, padding) = area.split_at(entries.at());
+        let padded = padding.len() < 16 && (padding.is_empty() || body.len().is_multiple_of(16));
+        if !padded || padding.iter().any(|byte| *byte != 0) {
+            return Err(bad("bytes after the last value".into()));
         }
         Ok(RecordView {
             record,
+            record_len,
             values,
             stream: StreamId {
                 kind,
@@ -358,24 +408,75 @@ impl<'a> RecordView<'a> {
         })
     }
 
+    /// Reads the body of a frame whose CRCs hold, with or without its padding.
+    ///
+    /// # Errors
+    /// As [`RecordView::open`], and when the body has not the length that the header says.
+    pub fn of_frame(header: &FrameHeader, body: &'a [u8]) -> Result<RecordView<'a>, Error> {
+        let len = header.body_len as usize;
+        let view = RecordView::open(&body[..body.len().min(len)], header.record_len)?;
+        if view.body_len() != len {
+            let why = format!("a body of {len} bytes that ends after {}", view.body_len());
+            return Err(Error::BadRecord { why });
+        }
+        Ok(view)
+    }
+
+    /// Length of the body without padding, in bytes.
+    pub fn body_len(&self) -> usize {
+        self.record_len + self.values.len()
+    }
+
+    /// Where everything stands in the body.
+    pub fn parts(&self) -> Parts {
+        let base = self.record_len;
+        let mut parts = Parts {
+            record: 0..base,
+            det: 0..self.det().len(),
+            values: Vec::new(),
+        };
+        let mut entries = values::Entries::new(self.values);
+        loop {
+            let from = entries.at();
+            let Ok(Some((entry, head_end))) = entries.next() else {
+                return parts;
+            };
+            let end = base + entries.at();
+            let bytes = end - entry.len as usize..end;
+            parts.values.push(ValuePart {
+                slot: entry.slot,
+                head: base + from..base + head_end,
+                salt: base + head_end..bytes.start,
+                bytes,
+            });
+        }
+    }
+
     /// Stream it belongs to.
     pub fn stream(&self) -> StreamId {
         self.stream
     }
 
+    fn extras(&self) -> Option<&'a ArchivedExtras> {
+        self.record.extras.as_ref().map(|extras| &**extras)
+    }
+
     /// Owner of the stream; 0 without tenants.
     pub fn tenant(&self) -> u32 {
-        self.record.tenant.to_native()
+        self.extras().map_or(0, |extras| extras.tenant.to_native())
     }
 
     /// Lane; 0 is the first.
     pub fn lane(&self) -> u64 {
-        self.record.lane.to_native()
+        self.extras().map_or(0, |extras| extras.lane.to_native())
     }
 
     /// Records that advance the lane's history up to and including this one.
     pub fn lane_seq(&self) -> u64 {
-        self.record.lane_seq.to_native()
+        let high = self
+            .extras()
+            .map_or(0, |extras| extras.lane_seq_high.to_native());
+        u64::from(high) << 32 | u64::from(self.record.lane_seq.to_native())
     }
 
     /// Wall clock when it was made, nanoseconds since 1970; not hashed.
@@ -395,8 +496,8 @@ impl<'a> RecordView<'a> {
 
     /// Unhashed extras, in the order written.
     pub fn volatile(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
-        self.record
-            .volatile
+        self.extras()
+            .map_or(&[][..], |extras| extras.volatile.as_slice())
             .iter()
             .map(|v| (v.tag.to_native(), v.bytes.as_slice()))
     }
@@ -410,14 +511,8 @@ impl<'a> RecordView<'a> {
 
     /// Values, in ascending order of slot.
     pub fn values(&self) -> impl Iterator<Item = ValueEntry> + use<'a> {
-        self.record.values.iter().map(|v| ValueEntry {
-            slot: v.slot,
-            from_slot: v.from_slot,
-            start: v.start.to_native(),
-            len: v.len.to_native(),
-            from_seq: v.from_seq.to_native(),
-            salt: v.salt,
-        })
+        let mut entries = values::Entries::new(self.values);
+        std::iter::from_fn(move || entries.next().ok().flatten().map(|(entry, _)| entry))
     }
 
     /// Bytes of a value stored in this record; `None` for a back reference or an absent value.
@@ -431,105 +526,4 @@ impl<'a> RecordView<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn draft() -> Draft {
-        Draft {
-            tenant: 3,
-            lane: 5,
-            lane_seq: 7,
-            wall_ns: -1,
-            volatile: vec![Volatile {
-                tag: VOLATILE_KEY,
-                bytes: b"order-7".to_vec(),
-            }],
-            values: vec![
-                DraftValue {
-                    slot: 3,
-                    len: 0,
-                    salt: [1; 16],
-                    stored: Stored::Back { seq: 4, slot: 9 },
-                },
-                DraftValue {
-                    slot: 4,
-                    len: 5,
-                    salt: [2; 16],
-                    stored: Stored::Here(b"hello"[..].into()),
-                },
-                DraftValue {
-                    slot: 5,
-                    len: 2,
-                    salt: [3; 16],
-                    stored: Stored::Here(b"hi"[..].into()),
-                },
-                DraftValue {
-                    slot: 6,
-                    len: 9,
-                    salt: [4; 16],
-                    stored: Stored::Absent,
-                },
-            ],
-            ..Draft::new(StreamId::run(RunId([9; 16])), b"deterministic".to_vec())
-        }
-    }
-
-    #[test]
-    fn a_record_round_trips_with_its_values() {
-        let body = draft().encode();
-        assert_eq!(body.bytes.len() % 16, 0);
-        let view = RecordView::open(&body.bytes, body.record_len).unwrap();
-        assert_eq!(view.stream(), StreamId::run(RunId([9; 16])));
-        assert_eq!(
-            (view.tenant(), view.lane(), view.lane_seq(), view.wall_ns()),
-            (3, 5, 7, -1)
-        );
-        assert_eq!(view.det(), b"deterministic");
-        assert_eq!(view.volatile_tag(VOLATILE_KEY), Some(b"order-7".as_slice()));
-        let values: Vec<_> = view.values().collect();
-        let bytes: Vec<_> = values.iter().map(|value| view.value_bytes(value)).collect();
-        assert_eq!(
-            bytes,
-            [
-                None,
-                Some(b"hello".as_slice()),
-                Some(b"hi".as_slice()),
-                None
-            ]
-        );
-        assert_eq!((values[0].from_seq, values[0].from_slot), (4, 9));
-    }
-
-    #[test]
-    fn the_same_draft_gives_the_same_bytes() {
-        assert_eq!(
-            draft().encode().bytes.as_slice(),
-            draft().encode().bytes.as_slice()
-        );
-    }
-
-    #[test]
-    fn a_value_outside_the_body_is_refused() {
-        let body = draft().encode();
-        let cut = align16(body.record_len.into()) as usize;
-        assert!(RecordView::open(&body.bytes[..cut], body.record_len).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_a_record_panic(flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20)) {
-            let mut body = draft().encode();
-            for (at, byte) in flips {
-                let at = at.index(body.bytes.len());
-                body.bytes[at] ^= byte;
-            }
-            if let Ok(view) = RecordView::open(&body.bytes, body.record_len) {
-                let _ = view.volatile().count();
-                for value in view.values() {
-                    let _ = view.value_bytes(&value);
-                }
-            }
-        }
-    }
-}
+mod tests;

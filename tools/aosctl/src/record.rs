@@ -186,16 +186,13 @@ fn named_fields(kind: Kind, det: &[u8]) -> Object {
         object = match field.kind {
             FieldType::Slot => object,
             FieldType::Text => object.with(field.name, String::from_utf8_lossy(bytes).into_owned()),
-            FieldType::Int => object.with(field.name, number(bytes)),
+            FieldType::Word(_) => object.with(field.name, field.text(bytes).map(str::to_owned)),
+            FieldType::Int { .. } => object.with(field.name, field.number(bytes)),
             FieldType::Digest => object.with(field.name, (!bytes.is_empty()).then(|| hex(bytes))),
             FieldType::List => object.with(field.name, list(kind, field.name, bytes)),
         };
     }
     object
-}
-
-fn number(mut bytes: &[u8]) -> Option<u64> {
-    take_varint(&mut bytes)
 }
 
 fn list(kind: Kind, name: &str, mut bytes: &[u8]) -> Vec<Cell> {
