@@ -136,7 +136,7 @@ fn change(offset: u64, found: u8, was: u8) -> String {
 
 fn record(header: &FrameHeader, body: &[u8]) -> Option<(StreamId, Option<String>)> {
     let kind = Kind::from_u8(header.kind).filter(|kind| !kind.is_structural())?;
-    let view = RecordView::of_frame(&header, body).ok()?;
+    let view = RecordView::of_frame(header, body).ok()?;
     let named = activation(kind, view.det()).unwrap_or_else(|| kind.name().to_owned());
     Some((view.stream(), Some(named)))
 }
