@@ -63,6 +63,8 @@ pub enum Command {
     Runs(Runs),
     /// Show the history of a run
     Show(Show),
+    /// Bring recorded runs of another engine into a log
+    Import(crate::command::import::args::Import),
     /// List or take checkpoints
     #[command(subcommand)]
     Checkpoint(Checkpoint),
@@ -423,7 +425,7 @@ fn seconds(text: &str) -> Option<i64> {
 }
 
 /// A number of bytes, with K, M or G for the powers of 1024.
-fn parse_bytes(text: &str) -> Result<u64, String> {
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.char_indices().next_back() {
         Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
         Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),

@@ -40,6 +40,34 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+/// Reads a whole file, or standard input for `-`, plain or gzip, up to `limit` bytes of either form.
+///
+/// # Errors
+/// As [`read`]; [`failure::COMPRESSED`].
+pub fn whole(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let bytes = read(path, limit)?;
+    if !bytes.starts_with(&GZIP_MAGIC) {
+        return Ok(bytes);
+    }
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(bytes.as_slice())
+        .take(limit + 1)
+        .read_to_end(&mut plain)
+        .map_err(|error| {
+            Failure::new(
+                failure::COMPRESSED,
+                Exit::Damaged,
+                format!("gzip stream is damaged: {error}"),
+            )
+            .place(failure::shown(path))
+            .next(format!("gzip --test {}", failure::argument(path)))
+        })?;
+    if plain.len() as u64 > limit {
+        return Err(too_large(limit).place(failure::shown(path)));
+    }
+    Ok(plain)
+}
+
 fn too_large(limit: u64) -> Failure {
     Failure::new(
         failure::LARGE_INPUT,

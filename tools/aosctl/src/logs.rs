@@ -7,10 +7,15 @@ use crate::output::talk;
 use aos_disk::RealDisk;
 use aos_engine::clock::Clock;
 use aos_engine::engine::Engine;
+use aos_engine::material::IMPORT_MEDIA;
 use aos_engine::skill::Skills;
 use aos_format::digest::{LogId, RunId};
+use aos_format::event::Event;
 use aos_format::offset::{Offset, Stride};
-use aos_store::{CatalogueState, Log, LogReader, Mode, Opening, Options, RunRow, RunStatus};
+use aos_store::{
+    CatalogueState, Log, LogReader, Mode, Opening, Options, RunRow, RunStatus, StoredRecord,
+};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -101,6 +106,40 @@ pub fn reader(path: &Path) -> Result<LogReader, Failure> {
 /// Those of [`Engine::new`].
 pub fn engine(path: &Path, log: Arc<Log>, clock: Clock) -> Result<Engine, Failure> {
     Engine::new(log, Arc::new(Skills::builtin()), clock).map_err(failure::engine(path))
+}
+
+/// Those of `rows` whose events were made here: an imported run is open as long as it was over there.
+///
+/// # Errors
+/// Those of reading the log.
+pub fn not_imported(log: &Log, rows: Vec<RunRow>) -> Result<Vec<RunRow>, aos_store::Error> {
+    let mut imports = BTreeMap::new();
+    let mut kept = Vec::with_capacity(rows.len());
+    for row in rows {
+        let known = imports.get(&row.definition).copied();
+        let is_import = match known {
+            Some(known) => known,
+            None => {
+                let is_import = match log.definition(row.definition)? {
+                    Some(offset) => is_import(&log.read(offset)?),
+                    None => false,
+                };
+                imports.insert(row.definition, is_import);
+                is_import
+            }
+        };
+        if !is_import {
+            kept.push(row);
+        }
+    }
+    Ok(kept)
+}
+
+fn is_import(record: &StoredRecord) -> bool {
+    matches!(
+        aos_engine::history::read_event(record),
+        Ok(Event::Definition(definition)) if definition.media == IMPORT_MEDIA
+    )
 }
 
 /// What a run's status is called on the command line.

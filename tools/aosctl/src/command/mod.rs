@@ -4,6 +4,7 @@ mod checkpoint;
 mod demo;
 mod explain;
 mod fsck;
+pub mod import;
 mod log;
 mod replay;
 mod resolve;
@@ -32,6 +33,7 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Verify(args) => replay::verify(args, out),
         Command::Runs(args) => runs::runs(args, out),
         Command::Show(args) => show::show(args, out),
+        Command::Import(args) => import::import(args, out),
         Command::Checkpoint(Checkpoint::Ls(args)) => checkpoint::list(args, out),
         Command::Checkpoint(Checkpoint::Take(args)) => checkpoint::take(args, out),
         Command::Log(Log::Stat(args)) => log::stat(args, out),

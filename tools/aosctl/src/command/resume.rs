@@ -25,7 +25,7 @@ pub fn resume(args: &Resume, out: &mut Output) -> Result<Exit, Failure> {
             log.rows().map_err(&failed)?.runs.values(),
             name,
         )?],
-        None => log.open_runs().map_err(&failed)?,
+        None => logs::not_imported(&log, log.open_runs().map_err(&failed)?).map_err(&failed)?,
     };
     if rows.is_empty() {
         talk(&format!("no run of {} is open", failure::shown(&args.log)));

@@ -7,5 +7,6 @@ mod commands;
 mod docs;
 mod effects;
 mod harness;
+mod import;
 mod kill;
 mod output;
