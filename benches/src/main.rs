@@ -2,15 +2,17 @@
 //!
 //! ```sh
 //! cargo run --release -p aos-bench -- replay LOG --rounds 5 > benches/results/NAME.json
+//! cargo run --release -p aos-bench -- verify LOG --rounds 5 > benches/results/NAME.json
 //! cargo run --release -p aos-bench -- bytes LOG > benches/results/NAME.json
 //! ```
 #![forbid(unsafe_code)]
 
 mod bytes;
+mod verify;
 
 use aos_disk::RealDisk;
 use aos_format::digest::Digest;
-use aos_replay::{Options, replay, verify};
+use aos_replay::{Options, replay};
 use aos_store::LogReader;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
@@ -37,6 +39,17 @@ enum Command {
         /// The log.
         log: PathBuf,
     },
+    /// Verify a log, beside plain SHA-256 of what is hashed in it, at every width of the machine.
+    Verify {
+        /// The log.
+        log: PathBuf,
+        /// Rounds, in each of which everything is measured in turn.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Numbers of workers to measure.
+        #[arg(long, value_delimiter = ',', default_value = "1,2")]
+        workers: Vec<usize>,
+    },
     /// Verify and replay a log, beside plain SHA-256 over the same bytes.
     Replay {
         /// The log.
@@ -53,6 +66,11 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Bytes { log } => bytes::count(&log),
+        Command::Verify {
+            log,
+            rounds,
+            workers,
+        } => verify::measure(&log, rounds.max(1), &workers),
         Command::Replay {
             log,
             rounds,
@@ -76,14 +94,16 @@ pub(crate) type Failure = Box<dyn std::error::Error>;
 fn measure_replay(path: &Path, rounds: usize, workers: &[usize]) -> Result<Value, Failure> {
     let reader = LogReader::open(Arc::new(RealDisk), path)?;
     let end = reader.tail()?.end.0;
-    let warm = verify(&reader, workers.iter().copied().max().unwrap_or(1))?;
+    let warm = aos_replay::verify(&reader, workers.iter().copied().max().unwrap_or(1))?;
     let mut rows = Vec::new();
     for &workers in workers {
         let (mut plain, mut verified, mut replayed) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             plain.push(timed(|| plain_sha256(&reader, end, workers))?);
             verified.push(timed(|| {
-                verify(&reader, workers).map(drop).map_err(Failure::from)
+                aos_replay::verify(&reader, workers)
+                    .map(drop)
+                    .map_err(Failure::from)
             })?);
             let options = Options {
                 workers,
@@ -121,7 +141,7 @@ fn measure_replay(path: &Path, rounds: usize, workers: &[usize]) -> Result<Value
     }))
 }
 
-fn timed(work: impl FnOnce() -> Result<(), Failure>) -> Result<f64, Failure> {
+pub(crate) fn timed(work: impl FnOnce() -> Result<(), Failure>) -> Result<f64, Failure> {
     let start = Instant::now();
     work()?;
     Ok(start.elapsed().as_secs_f64())

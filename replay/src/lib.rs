@@ -37,4 +37,4 @@ pub use export::{Export, ExportOptions, record_json};
 pub use finding::{Finding, FindingKind, code, pointer};
 pub use replay::{Options, Phase, replay};
 pub use report::{Determinism, Report, RunReport, Verdict};
-pub use verify::{Integrity, RunSeen, Verified, verify};
+pub use verify::{Integrity, RunSeen, Verified, verify, verify_at};

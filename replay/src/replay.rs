@@ -10,6 +10,7 @@ use aos_engine::expr::EVAL_STACK_BYTES;
 use aos_engine::seed::RootSeed;
 use aos_engine::skill::Skills;
 use aos_format::digest::{RunId, log_digest};
+use aos_format::sha_wide::Width;
 use aos_store::LogReader;
 use std::fmt;
 use std::sync::Arc;
@@ -69,7 +70,7 @@ impl fmt::Debug for Options<'_> {
 /// [`Error::Store`] when the disk fails; [`Error::NoRun`] when the log has no run of that id. Faults are findings.
 pub fn replay(reader: &LogReader, options: &Options<'_>) -> Result<Report, Error> {
     let verify_progress = |done, total| (options.progress)(Phase::Verify, done, total);
-    let verified = verify_with(reader, options.workers, &verify_progress)?;
+    let verified = verify_with(reader, options.workers, Width::best(), &verify_progress)?;
     if let Some(run) = options.run.filter(|run| !verified.runs.contains_key(run)) {
         return Err(Error::NoRun { run });
     }

@@ -136,13 +136,7 @@ impl<'a> Joiner<'a> {
                 return Ok(());
             }
             if scanned.error.is_none() && scanned.first != Some(expect) {
-                scan(
-                    self.look.identity,
-                    &chunk,
-                    Some(expect),
-                    self.look.read,
-                    scanned,
-                );
+                scan(self.look, &chunk, Some(expect), scanned);
             }
         }
         if let Some(error) = scanned.error.take() {

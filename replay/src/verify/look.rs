@@ -7,6 +7,7 @@ use aos_format::frame::{FRAME_HEADER_LEN, FrameHeader, Kind, skip_distance};
 use aos_format::offset::Offset;
 use aos_format::record::{RecordView, StreamId};
 use aos_format::segment::Identity;
+use aos_format::sha_wide::Width;
 use aos_store::Aligned;
 
 /// Reads records by offset.
@@ -14,6 +15,8 @@ use aos_store::Aligned;
 pub(crate) struct Look<'a> {
     pub(crate) identity: Identity,
     pub(crate) read: &'a Read<'a>,
+    /// How digests are computed.
+    pub(crate) width: Width,
 }
 
 /// Why a record cannot be had; the damage itself is reported where it stands.

@@ -13,12 +13,14 @@ mod look;
 mod record;
 mod repair;
 mod scan;
+mod window;
 
 use crate::error::Error;
 use crate::finding::{Finding, FindingKind, code};
 use crate::pool::{self, Threads};
 use aos_format::digest::{Digest, RunId, log_digest};
 use aos_format::offset::Offset;
+use aos_format::sha_wide::Width;
 use aos_store::{LogReader, Tail, TailState};
 use grid::Grid;
 use join::Joiner;
@@ -122,13 +124,22 @@ impl Verified {
 /// # Errors
 /// [`Error::Store`] when the disk fails; faults of the log are findings.
 pub fn verify(reader: &LogReader, workers: usize) -> Result<Verified, Error> {
-    verify_with(reader, workers, &|_, _| ())
+    verify_with(reader, workers, Width::best(), &|_, _| ())
+}
+
+/// As [`verify`], with digests computed at `width`; the result does not depend on it.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_at(reader: &LogReader, workers: usize, width: Width) -> Result<Verified, Error> {
+    verify_with(reader, workers, width, &|_, _| ())
 }
 
 /// As [`verify`]; `progress` is told how many bytes of how many are done.
 pub(crate) fn verify_with(
     reader: &LogReader,
     workers: usize,
+    width: Width,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Verified, Error> {
     let tail = reader.tail()?;
@@ -136,15 +147,13 @@ pub(crate) fn verify_with(
     let identity = reader.identity();
     let grid = Grid::new(identity.stride, end);
     let read = |at: Offset, len: usize| reader.read_range(at.0..at.0 + len as u64);
-    let work =
-        |index: usize, out: &mut Scanned| scan(identity, &grid.chunk(index), None, &read, out);
-    let mut joiner = Joiner::new(
-        grid,
-        Look {
-            identity,
-            read: &read,
-        },
-    );
+    let look = Look {
+        identity,
+        read: &read,
+        width,
+    };
+    let work = |index: usize, out: &mut Scanned| scan(look, &grid.chunk(index), None, out);
+    let mut joiner = Joiner::new(grid, look);
     pool::in_order(
         Threads::Caller,
         workers,

@@ -55,6 +55,7 @@ struct Judged<'a> {
     header: &'a FrameHeader,
     kind: Kind,
     view: RecordView<'a>,
+    digest: Digest,
     previous: Digest,
     activation: Option<&'a str>,
 }
@@ -93,20 +94,18 @@ impl Streams {
     }
 
     /// Takes in a record whose CRC holds; `kind` is none for one that this build may skip.
-    ///
-    /// # Errors
-    /// In words, when it is no record.
+    /// `digests` are those of its deterministic part and of the values it stores.
     pub(crate) fn take(
         &mut self,
         header: &FrameHeader,
         kind: Option<Kind>,
-        body: &[u8],
-    ) -> Result<(), String> {
-        let view = RecordView::of_frame(header, body).map_err(|error| error.to_string())?;
+        view: RecordView<'_>,
+        digests: &[Digest],
+    ) {
         self.records += 1;
         let index = self.follow(header, view.stream());
-        let Some(kind) = kind else {
-            return Ok(());
+        let (Some(kind), Some((digest, values))) = (kind, digests.split_first()) else {
+            return;
         };
         let mut slots = std::mem::take(&mut self.slots);
         slots.clear();
@@ -117,11 +116,12 @@ impl Streams {
                     header,
                     kind,
                     view,
+                    digest: *digest,
                     previous: det.previous,
                     activation: det.activation,
                 };
                 self.history(index, &record);
-                self.values(index, &record, &slots);
+                self.values(index, &record, &slots, values);
                 self.meaning(index, &record);
             }
             Err(error) => {
@@ -139,7 +139,6 @@ impl Streams {
             }
         }
         self.slots = slots;
-        Ok(())
     }
 
     /// The stream of a record, after following its links.
@@ -230,7 +229,7 @@ impl Streams {
         if advances {
             stream.lanes[at] = Lane {
                 lane,
-                head: record.view.digest(),
+                head: record.digest,
                 count,
             };
             stream.events += 1;
@@ -239,13 +238,26 @@ impl Streams {
     }
 
     /// Judges the table of values against the slots of the deterministic part, and the bytes against both.
-    fn values(&mut self, index: usize, record: &Judged<'_>, slots: &[(u8, ValueRef)]) {
-        let mut entries = record.view.values().peekable();
+    ///
+    /// `digests` are those of the values stored here, in ascending order of slot.
+    fn values(
+        &mut self,
+        index: usize,
+        record: &Judged<'_>,
+        slots: &[(u8, ValueRef)],
+        digests: &[Digest],
+    ) {
+        let mut digests = digests.iter();
+        let mut entries = record.view.values().map(|entry| {
+            let stored = record.view.value_bytes(&entry).is_some();
+            (entry, if stored { digests.next() } else { None })
+        });
+        let mut entries = entries.by_ref().peekable();
         for (slot, name) in slots {
-            while let Some(extra) = entries.next_if(|entry| entry.slot < *slot) {
-                self.findings.push(no_slot(record, extra.slot));
+            while let Some(extra) = entries.next_if(|(entry, _)| entry.slot < *slot) {
+                self.findings.push(no_slot(record, extra.0.slot));
             }
-            let Some(entry) = entries.next_if(|entry| entry.slot == *slot) else {
+            let Some((entry, digest)) = entries.next_if(|(entry, _)| entry.slot == *slot) else {
                 self.findings.push(record.fault(
                     code::VALUE_TABLE,
                     slot_name(record.kind, *slot),
@@ -254,16 +266,24 @@ impl Streams {
                 ));
                 continue;
             };
-            self.value(index, record, &entry, name);
+            self.value(index, record, &entry, name, digest);
         }
-        for extra in entries {
+        for (extra, _) in entries {
             self.findings.push(no_slot(record, extra.slot));
         }
     }
 
-    fn value(&mut self, index: usize, record: &Judged<'_>, entry: &ValueEntry, name: &ValueRef) {
+    /// `digest` is that of the value's bytes, where they are stored here.
+    fn value(
+        &mut self,
+        index: usize,
+        record: &Judged<'_>,
+        entry: &ValueEntry,
+        name: &ValueRef,
+        digest: Option<&Digest>,
+    ) {
         let field = || slot_name(record.kind, entry.slot);
-        if let Some(bytes) = record.view.value_bytes(entry) {
+        if let Some(digest) = digest {
             if u64::from(entry.len) != name.len {
                 self.findings.push(record.fault(
                     code::VALUE_TABLE,
@@ -273,10 +293,9 @@ impl Streams {
                 ));
                 return;
             }
-            let found = ValueRef::of(name.kind, &entry.salt, bytes);
-            if found != *name {
+            if *digest != name.digest {
                 self.findings
-                    .push(record.fault(code::VALUE, field(), name.digest, found.digest));
+                    .push(record.fault(code::VALUE, field(), name.digest, digest));
             }
         }
         if entry.from_seq == 0 {
@@ -463,7 +482,7 @@ impl Streams {
     }
 
     fn fork(&mut self, index: usize, record: &Judged<'_>, lanes: &[u64]) {
-        let forked = record.view.digest();
+        let forked = record.digest;
         for (branch, &lane) in lanes.iter().enumerate() {
             let (parent, number) = (
                 record.view.lane().to_le_bytes(),

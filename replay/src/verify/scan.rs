@@ -5,11 +5,15 @@
 //! disagree.
 
 use super::grid::Chunk;
+use super::look::Look;
 use super::record::Streams;
+use super::window::{Frame, Window};
 use crate::finding::{Finding, FindingKind, code, kind_name};
+use aos_format::digest::Digest;
 use aos_format::frame::{Commit, FRAME_HEADER_LEN, FrameHeader, Kind, SegmentEnd};
 use aos_format::offset::{Offset, Stride, segment_file_name};
 use aos_format::segment::{Identity, SEGMENT_HEADER_LEN, SegmentHeader};
+use aos_format::sha_wide::Width;
 use aos_store::Aligned;
 
 /// Gives `len` bytes of the log from an offset on, all of one segment.
@@ -75,14 +79,13 @@ impl Scanned {
 }
 
 /// Scans `chunk`, from the frame at `start` where that is known.
-pub(crate) fn scan(
-    identity: Identity,
-    chunk: &Chunk,
-    start: Option<u64>,
-    read: &Read<'_>,
-    out: &mut Scanned,
-) {
+pub(crate) fn scan(log: Look<'_>, chunk: &Chunk, start: Option<u64>, out: &mut Scanned) {
     out.clear();
+    let Look {
+        identity,
+        read,
+        width,
+    } = log;
     let len = (chunk.to - chunk.from) as usize;
     let bytes = match read(Offset(chunk.from), len) {
         Ok(bytes) => bytes,
@@ -97,6 +100,7 @@ pub(crate) fn scan(
         chunk,
         bytes: &bytes,
         read,
+        width,
         out,
     };
     let scanned = scan
@@ -113,18 +117,21 @@ struct Scan<'a> {
     chunk: &'a Chunk,
     bytes: &'a [u8],
     read: &'a Read<'a>,
+    width: Width,
     out: &'a mut Scanned,
 }
 
-/// A frame's place, judged.
+/// A place where frames should stand, judged.
 enum Judged {
-    Good(FrameHeader),
+    /// Frames up to here, and taken in.
+    Good(u64),
     /// The header holds, the body does not.
     BadBody(FrameHeader, String),
-    Bad(String),
+    /// No frame here, or one that cannot be; those before it are taken in.
+    Bad(u64, String),
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
     /// Where the first frame is looked for, and the segment's header.
     fn begin(&mut self, identity: Identity, start: Option<u64>) -> Result<u64, aos_store::Error> {
         if !self.chunk.is_first() {
@@ -164,13 +171,14 @@ impl Scan<'_> {
             self.rest(self.chunk.from);
             return Ok(());
         }
+        let mut window = Window::default();
         while at < self.chunk.to {
             if self.is_zero_from(at) {
                 self.out.notes.push((at, Note::Zeros));
                 return Ok(());
             }
-            at = match self.judge(at)? {
-                Judged::Good(header) => header.end().0,
+            at = match self.judge(at, &mut window)? {
+                Judged::Good(end) => end,
                 Judged::BadBody(header, found) => {
                     self.see(&header);
                     let to = header.end().0;
@@ -186,7 +194,7 @@ impl Scan<'_> {
                     self.out.notes.push((at, note));
                     to
                 }
-                Judged::Bad(found) => {
+                Judged::Bad(at, found) => {
                     let prev = self.bytes_at(at, FRAME_HEADER_LEN).map(|b| u64_at(b, 32));
                     self.bad(at, found, prev)?
                 }
@@ -268,11 +276,42 @@ impl Scan<'_> {
             && FrameHeader::decode(header, self.stride).is_ok()
     }
 
-    /// Judges the frame at `at` and, if it is good, takes it in.
-    fn judge(&mut self, at: u64) -> Result<Judged, aos_store::Error> {
+    /// Judges the frames from `at` on up to one that is not good, and takes them in.
+    fn judge(&mut self, at: u64, window: &mut Window<'a>) -> Result<Judged, aos_store::Error> {
+        window.clear();
+        let mut end = at;
+        while !window.is_full() && end < self.chunk.to {
+            let Some((header, body)) = self.whole_frame(end) else {
+                break;
+            };
+            window.push(header, body);
+            end = header.end().0;
+        }
+        if window.frames.is_empty() {
+            return self.judge_one(at);
+        }
+        Ok(self.take_all(window))
+    }
+
+    /// The frame at `at`, when it is good and lies in the chunk.
+    fn whole_frame(&self, at: u64) -> Option<(FrameHeader, &'a [u8])> {
+        if self.chunk.segment_end - at < FRAME_HEADER_LEN {
+            return None;
+        }
+        let bytes: &'a [u8] = self.bytes;
+        let from = (at - self.chunk.from) as usize;
+        let body_at = from + FRAME_HEADER_LEN as usize;
+        let header = self.header(bytes.get(from..body_at)?, at).ok()?;
+        let body_len = (header.frame_len() - FRAME_HEADER_LEN) as usize;
+        let body = bytes.get(body_at..body_at + body_len)?;
+        header.check_body(body).is_ok().then_some((header, body))
+    }
+
+    /// Judges the frame at `at`, which may be bad or reach out of the chunk, and takes it in if it is good.
+    fn judge_one(&mut self, at: u64) -> Result<Judged, aos_store::Error> {
         let room = self.chunk.segment_end - at;
         if room < FRAME_HEADER_LEN {
-            return Ok(Judged::Bad("the end of the segment".into()));
+            return Ok(Judged::Bad(at, "the end of the segment".into()));
         }
         let header = match self.bytes_at(at, FRAME_HEADER_LEN) {
             Some(bytes) => self.header(bytes, at),
@@ -280,7 +319,7 @@ impl Scan<'_> {
         };
         let header = match header {
             Ok(header) => header,
-            Err(error) => return Ok(Judged::Bad(error.to_string())),
+            Err(error) => return Ok(Judged::Bad(at, error.to_string())),
         };
         let body_len = header.frame_len() - FRAME_HEADER_LEN;
         let body_at = at + FRAME_HEADER_LEN;
@@ -296,7 +335,22 @@ impl Scan<'_> {
         if let Err(error) = header.check_body(body) {
             return Ok(Judged::BadBody(header, error.to_string()));
         }
-        Ok(self.take(header, body))
+        let mut window = Window::default();
+        window.push(header, body);
+        Ok(self.take_all(&mut window))
+    }
+
+    /// Takes in the frames of a window, up to one that cannot be.
+    fn take_all(&mut self, window: &mut Window<'_>) -> Judged {
+        window.hash(self.width);
+        let mut end = 0;
+        for frame in &window.frames {
+            if let Err(found) = self.take(frame, window.digests(frame)) {
+                return Judged::Bad(frame.header.offset.0, found);
+            }
+            end = frame.header.end().0;
+        }
+        Judged::Good(end)
     }
 
     fn header(&self, bytes: &[u8], at: u64) -> Result<FrameHeader, aos_format::Error> {
@@ -315,26 +369,27 @@ impl Scan<'_> {
         });
     }
 
-    /// Takes in a frame whose CRCs hold.
-    fn take(&mut self, header: FrameHeader, body: &[u8]) -> Judged {
+    /// Takes in a frame whose CRCs hold; else says in words why it cannot be.
+    fn take(&mut self, frame: &Frame<'_>, digests: &[Digest]) -> Result<(), String> {
+        let (header, body) = (&frame.header, frame.body);
         let structural = header.seq == 0 && header.prev == Offset::NONE && header.record_len == 0;
         match Kind::from_u8(header.kind) {
             Some(Kind::Commit) => match Commit::decode(&body[..header.body_len as usize]) {
                 Ok(commit) if structural => self.out.commits.push((header.offset.0, commit)),
-                Ok(_) => return Judged::Bad("a commit with links".into()),
-                Err(error) => return Judged::Bad(error.to_string()),
+                Ok(_) => return Err("a commit with links".into()),
+                Err(error) => return Err(error.to_string()),
             },
             Some(Kind::SegmentEnd) => {
                 let next = Offset(self.chunk.segment_end);
                 match SegmentEnd::decode(&body[..header.body_len as usize]) {
                     Ok(end) if structural && end.next == next => {}
                     Ok(end) => {
-                        return Judged::Bad(format!(
+                        return Err(format!(
                             "a segment end that leads to {}, not to {next}",
                             end.next
                         ));
                     }
-                    Err(error) => return Judged::Bad(error.to_string()),
+                    Err(error) => return Err(error.to_string()),
                 }
             }
             None if header.kind < 128 => {
@@ -350,24 +405,24 @@ impl Scan<'_> {
                     ..finding.kind(FindingKind::Unsupported).field("kind")
                 });
             }
-            kind => {
-                if let Err(found) = self.out.streams.take(&header, kind, body) {
-                    // Whose record it is cannot be told, so its stream goes on without it.
-                    self.see(&header);
+            kind => match &frame.record {
+                Some(Ok(view)) => self.out.streams.take(header, kind, *view, digests),
+                // Whose record it is cannot be told, so its stream goes on without it.
+                Some(Err(found)) => {
                     let note = Note::Bad {
                         to: header.end().0,
                         expected: "a record of version 1",
-                        found,
+                        found: found.clone(),
                         prev: Some(header.prev.0),
                         counted: true,
                     };
                     self.out.notes.push((header.offset.0, note));
-                    return Judged::Good(header);
                 }
-            }
+                None => return Err("a frame without a record".into()),
+            },
         }
-        self.see(&header);
-        Judged::Good(header)
+        self.see(header);
+        Ok(())
     }
 }
 

@@ -8,7 +8,8 @@ use aos_format::event::{self, Event, VALUE_JSON, ValueRef};
 use aos_format::frame::{FrameHeader, Kind};
 use aos_format::offset::{Offset, Stride, segment_file_name};
 use aos_format::record::{Draft, DraftValue, Stored};
-use aos_replay::{Finding, Integrity, Verified, code, verify};
+use aos_format::sha_wide::Width;
+use aos_replay::{Finding, Integrity, Verified, code, verify, verify_at};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -282,6 +283,32 @@ fn the_table_of_values_must_fit_the_slots() {
         faults(&disk)[0],
         fault(code::VALUE_TABLE, offsets[4], "output")[0]
     );
+}
+
+#[test]
+fn what_is_found_does_not_depend_on_how_digests_are_computed() {
+    let (whole, _) = one_run(5, untouched);
+    let (swapped, offsets) = one_run(5, |draft, _| {
+        draft.values[1].stored = Stored::Here(br#"{"n":6}"#[..].into());
+        draft.det[event::FIELDS_AT + 3] ^= 1;
+    });
+    for width in Width::found() {
+        let found = |disk| verify_at(&reader(disk), 1, width).unwrap().findings;
+        assert_eq!(found(&whole), []);
+        let found: Vec<_> = found(&swapped)
+            .iter()
+            .map(|finding| (finding.code, finding.offset.unwrap().0))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (code::VALUE, offsets[4]),
+                (code::HISTORY, offsets[5]),
+                (code::HISTORY, offsets[6])
+            ],
+            "{width:?}"
+        );
+    }
 }
 
 #[test]

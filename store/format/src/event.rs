@@ -38,6 +38,9 @@ pub const VALUE_JSON: u8 = 1;
 /// Value kind: bytes.
 pub const VALUE_BYTES: u8 = 2;
 
+/// What the digest of a value begins with; its salt and its bytes follow.
+pub const VALUE_LABEL: &[u8; 16] = b"aos.value.v1\0\0\0\0";
+
 /// Name of a value: what the deterministic part says of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ValueRef {
@@ -55,7 +58,7 @@ impl ValueRef {
         ValueRef {
             kind,
             len: bytes.len() as u64,
-            digest: Digest::of_parts([b"aos.value.v1\0\0\0\0".as_slice(), salt, bytes]),
+            digest: Digest::of_parts([VALUE_LABEL.as_slice(), salt, bytes]),
         }
     }
 

@@ -15,7 +15,7 @@
 //! let (previous, read) = Event::decode(event.kind(), view.det()).unwrap();
 //! assert_eq!((previous, read), (Digest::ZERO, event));
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod canonical;
 #[doc(hidden)]
@@ -27,6 +27,7 @@ pub mod frame;
 pub mod offset;
 pub mod record;
 pub mod segment;
+pub mod sha_wide;
 pub mod wire;
 
 pub use error::Error;

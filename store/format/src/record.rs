@@ -515,6 +515,14 @@ impl<'a> RecordView<'a> {
         std::iter::from_fn(move || entries.next().ok().flatten().map(|(entry, _)| entry))
     }
 
+    /// Salt and bytes of a value stored in this record, as they are hashed behind [`crate::event::VALUE_LABEL`].
+    pub fn salted_bytes(&self, value: &ValueEntry) -> Option<&'a [u8]> {
+        let bytes = self.value_bytes(value)?;
+        let start = value.start as usize;
+        self.values
+            .get(start.checked_sub(value.salt.len())?..start + bytes.len())
+    }
+
     /// Bytes of a value stored in this record; `None` for a back reference or an absent value.
     pub fn value_bytes(&self, value: &ValueEntry) -> Option<&'a [u8]> {
         if value.from_seq != 0 || value.start >= REDACTED {
