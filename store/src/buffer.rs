@@ -21,11 +21,25 @@ impl Aligned {
         Aligned { bytes, start, len }
     }
 
+    /// `len` bytes, in memory that held others before; what they are is for the caller to say.
+    pub(crate) fn reused(self, len: usize) -> Aligned {
+        if self.bytes.len() < len + ALIGN {
+            return Aligned::zeroed(len);
+        }
+        Aligned { len, ..self }
+    }
+
     /// A copy of `bytes`.
     pub fn copy_of(bytes: &[u8]) -> Aligned {
         let mut copy = Aligned::zeroed(bytes.len());
         copy.copy_from_slice(bytes);
         copy
+    }
+}
+
+impl Default for Aligned {
+    fn default() -> Aligned {
+        Aligned::zeroed(0)
     }
 }
 
@@ -60,5 +74,16 @@ mod tests {
             assert_eq!(copy.as_ptr() as usize % ALIGN, 0);
             assert_eq!(*copy, *bytes);
         }
+    }
+
+    #[test]
+    fn memory_serves_again_where_it_suffices() {
+        let buffer = Aligned::copy_of(&[7; 100]);
+        let at = buffer.as_ptr();
+        let shorter = buffer.reused(40);
+        assert_eq!((shorter.as_ptr(), shorter.len()), (at, 40));
+        let again = shorter.reused(100);
+        assert_eq!((again.as_ptr(), again.len()), (at, 100));
+        assert_eq!(again.reused(1000).len(), 1000);
     }
 }

@@ -230,11 +230,17 @@ impl Segments {
 
     /// A copy of `len` bytes from `at` on, all of one segment.
     pub(crate) fn read(&self, at: Offset, len: usize) -> Result<Aligned, Error> {
+        let mut bytes = Aligned::zeroed(len);
+        self.fill(at, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Fills `bytes` with those from `at` on, all of one segment.
+    pub(crate) fn fill(&self, at: Offset, bytes: &mut [u8]) -> Result<(), Error> {
         let start = self.stride.segment_start(at);
         let file = self.present(start)?;
-        let mut bytes = Aligned::zeroed(len);
-        file.read_exact_at(&mut bytes, at.0 - start.0)?;
-        Ok(bytes)
+        file.read_exact_at(bytes, at.0 - start.0)?;
+        Ok(())
     }
 
     /// `len` bytes from `at` on, which end at or below `durable` and lie in one segment: lent where that is possible.

@@ -249,6 +249,16 @@ impl LogReader {
     /// # Errors
     /// [`Error::Invalid`], [`Error::Finding`] when the segment is missing or of another length, [`Error::Disk`].
     pub fn read_range(&self, range: Range<u64>) -> Result<Aligned, Error> {
+        let mut bytes = Aligned::default();
+        self.read_range_into(range, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// As [`LogReader::read_range`], into memory that was used before; after an error its bytes are of no use.
+    ///
+    /// # Errors
+    /// As [`LogReader::read_range`].
+    pub fn read_range_into(&self, range: Range<u64>, bytes: &mut Aligned) -> Result<(), Error> {
         let end = self.identity.stride.segment_end(Offset(range.start));
         if range.start > range.end || range.end > end.0 {
             return Err(Error::invalid(format!(
@@ -256,8 +266,8 @@ impl LogReader {
                 range.start, range.end
             )));
         }
-        self.segments
-            .read(Offset(range.start), (range.end - range.start) as usize)
+        *bytes = std::mem::take(bytes).reused((range.end - range.start) as usize);
+        self.segments.fill(Offset(range.start), bytes)
     }
 
     pub(crate) fn files(&self) -> &Arc<Segments> {

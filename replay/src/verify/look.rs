@@ -53,6 +53,11 @@ pub(crate) fn activation(kind: Kind, det: &[u8]) -> Option<String> {
 }
 
 impl Look<'_> {
+    /// `len` bytes from an offset on, all of one segment.
+    pub(crate) fn bytes(&self, at: u64, len: u64) -> Result<Aligned, aos_store::Error> {
+        (self.read)(Offset(at), len as usize, Aligned::default())
+    }
+
     /// The record at `offset`.
     pub(crate) fn record(&self, offset: u64) -> Result<Found, Unreadable> {
         let stride = self.identity.stride;
@@ -60,8 +65,7 @@ impl Look<'_> {
         if !offset.is_multiple_of(16) || room < FRAME_HEADER_LEN {
             return Err(Unreadable);
         }
-        let read =
-            |at: u64, len: u64| (self.read)(Offset(at), len as usize).map_err(|_| Unreadable);
+        let read = |at: u64, len: u64| self.bytes(at, len).map_err(|_| Unreadable);
         let header = FrameHeader::decode(&read(offset, FRAME_HEADER_LEN)?, stride)
             .map_err(|_| Unreadable)?;
         header

@@ -21,7 +21,7 @@ use crate::pool::{self, Threads};
 use aos_format::digest::{Digest, RunId, log_digest};
 use aos_format::offset::Offset;
 use aos_format::sha_wide::Width;
-use aos_store::{LogReader, Tail, TailState};
+use aos_store::{Aligned, LogReader, Tail, TailState};
 use grid::Grid;
 use join::Joiner;
 use look::Look;
@@ -146,7 +146,10 @@ pub(crate) fn verify_with(
     let end = scan_end(reader, &tail)?;
     let identity = reader.identity();
     let grid = Grid::new(identity.stride, end);
-    let read = |at: Offset, len: usize| reader.read_range(at.0..at.0 + len as u64);
+    let read = |at: Offset, len: usize, mut bytes: Aligned| {
+        reader.read_range_into(at.0..at.0 + len as u64, &mut bytes)?;
+        Ok(bytes)
+    };
     let look = Look {
         identity,
         read: &read,

@@ -80,18 +80,16 @@ pub(crate) fn repair(look: &Look<'_>, offset: u64) -> Option<Repaired> {
     if !offset.is_multiple_of(16) || room < FRAME_HEADER_LEN {
         return None;
     }
-    let mut bytes = (look.read)(Offset(offset), FRAME_HEADER_LEN as usize).ok()?;
+    let mut bytes = look.bytes(offset, FRAME_HEADER_LEN).ok()?;
     let changed = repair_header(&mut bytes);
     let header = FrameHeader::decode(&bytes, stride).ok()?;
     header
         .belongs(Offset(offset), look.identity.log_id.salt(), 1)
         .ok()?;
     let body_at = offset + FRAME_HEADER_LEN;
-    let mut body = (look.read)(
-        Offset(body_at),
-        (header.frame_len() - FRAME_HEADER_LEN) as usize,
-    )
-    .ok()?;
+    let mut body = look
+        .bytes(body_at, header.frame_len() - FRAME_HEADER_LEN)
+        .ok()?;
     let change = match changed {
         Some((at, was)) => change(offset + at as u64, was, bytes[at]),
         None => {

@@ -15,9 +15,16 @@ use aos_format::offset::{Offset, Stride, segment_file_name};
 use aos_format::segment::{Identity, SEGMENT_HEADER_LEN, SegmentHeader};
 use aos_format::sha_wide::Width;
 use aos_store::Aligned;
+use std::cell::Cell;
 
-/// Gives `len` bytes of the log from an offset on, all of one segment.
-pub(crate) type Read<'a> = dyn Fn(Offset, usize) -> Result<Aligned, aos_store::Error> + Sync + 'a;
+/// Gives `len` bytes of the log from an offset on, all of one segment, in memory that is given back to serve again.
+pub(crate) type Read<'a> =
+    dyn Fn(Offset, usize, Aligned) -> Result<Aligned, aos_store::Error> + Sync + 'a;
+
+thread_local! {
+    /// The bytes of the chunk that a worker is at.
+    static CHUNK: Cell<Aligned> = Cell::default();
+}
 
 /// A frame whose header holds.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +94,7 @@ pub(crate) fn scan(log: Look<'_>, chunk: &Chunk, start: Option<u64>, out: &mut S
         width,
     } = log;
     let len = (chunk.to - chunk.from) as usize;
-    let bytes = match read(Offset(chunk.from), len) {
+    let bytes = match read(Offset(chunk.from), len, CHUNK.take()) {
         Ok(bytes) => bytes,
         Err(error) => {
             out.error = Some(error);
@@ -109,6 +116,7 @@ pub(crate) fn scan(log: Look<'_>, chunk: &Chunk, start: Option<u64>, out: &mut S
     if let Err(error) = scanned {
         scan.out.error = Some(error);
     }
+    CHUNK.set(bytes);
 }
 
 struct Scan<'a> {
@@ -245,6 +253,11 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Bytes that reach out of the chunk.
+    fn more(&self, at: u64, len: u64) -> Result<Aligned, aos_store::Error> {
+        (self.read)(Offset(at), len as usize, Aligned::default())
+    }
+
     fn bytes_at(&self, at: u64, len: u64) -> Option<&[u8]> {
         let from = (at - self.chunk.from) as usize;
         self.bytes.get(from..from + len as usize)
@@ -260,7 +273,7 @@ impl<'a> Scan<'a> {
         while at < self.chunk.to.min(self.chunk.segment_end - FRAME_HEADER_LEN) {
             let found = match self.bytes_at(at, FRAME_HEADER_LEN) {
                 Some(header) => self.is_frame(header, at),
-                None => self.is_frame(&(self.read)(Offset(at), FRAME_HEADER_LEN as usize)?, at),
+                None => self.is_frame(&self.more(at, FRAME_HEADER_LEN)?, at),
             };
             if found {
                 return Ok(at);
@@ -315,7 +328,7 @@ impl<'a> Scan<'a> {
         }
         let header = match self.bytes_at(at, FRAME_HEADER_LEN) {
             Some(bytes) => self.header(bytes, at),
-            None => self.header(&(self.read)(Offset(at), FRAME_HEADER_LEN as usize)?, at),
+            None => self.header(&self.more(at, FRAME_HEADER_LEN)?, at),
         };
         let header = match header {
             Ok(header) => header,
@@ -328,7 +341,7 @@ impl<'a> Scan<'a> {
         let body = match self.bytes.get(from..from + body_len as usize) {
             Some(body) => body,
             None => {
-                more = (self.read)(Offset(body_at), body_len as usize)?;
+                more = self.more(body_at, body_len)?;
                 &more
             }
         };
