@@ -6,13 +6,14 @@
 
 use super::fields;
 use super::local::{Lane, Link, LocalStream, Open, Stored, differs, lane_name};
+use super::window::Hashed;
 use crate::finding::{Finding, code, kind_name, stream_name};
 use aos_format::digest::{Digest, RunId};
 use aos_format::event::{Event, LaneHead, ValueRef};
 use aos_format::frame::{FrameHeader, Kind};
 use aos_format::record::{
-    RecordView, StreamId, StreamKind, VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED,
-    ValueEntry,
+    REDACTED, RecordView, StreamId, StreamKind, VOLATILE_GENERATION, VOLATILE_KEY,
+    VOLATILE_ROOT_SEED, ValueEntry,
 };
 use std::collections::BTreeMap;
 
@@ -94,17 +95,16 @@ impl Streams {
     }
 
     /// Takes in a record whose CRC holds; `kind` is none for one that this build may skip.
-    /// `digests` are those of its deterministic part and of the values it stores.
     pub(crate) fn take(
         &mut self,
         header: &FrameHeader,
         kind: Option<Kind>,
         view: RecordView<'_>,
-        digests: &[Digest],
+        hashed: Hashed<'_>,
     ) {
         self.records += 1;
         let index = self.follow(header, view.stream());
-        let (Some(kind), Some((digest, values))) = (kind, digests.split_first()) else {
+        let Some(kind) = kind else {
             return;
         };
         let mut slots = std::mem::take(&mut self.slots);
@@ -116,12 +116,12 @@ impl Streams {
                     header,
                     kind,
                     view,
-                    digest: *digest,
+                    digest: hashed.digest,
                     previous: det.previous,
                     activation: det.activation,
                 };
                 self.history(index, &record);
-                self.values(index, &record, &slots, values);
+                self.values(index, &record, &slots, hashed);
                 self.meaning(index, &record);
             }
             Err(error) => {
@@ -238,38 +238,41 @@ impl Streams {
     }
 
     /// Judges the table of values against the slots of the deterministic part, and the bytes against both.
-    ///
-    /// `digests` are those of the values stored here, in ascending order of slot.
     fn values(
         &mut self,
         index: usize,
         record: &Judged<'_>,
         slots: &[(u8, ValueRef)],
-        digests: &[Digest],
+        hashed: Hashed<'_>,
     ) {
-        let mut digests = digests.iter();
-        let mut entries = record.view.values().map(|entry| {
-            let stored = record.view.value_bytes(&entry).is_some();
-            (entry, if stored { digests.next() } else { None })
-        });
-        let mut entries = entries.by_ref().peekable();
-        for (slot, name) in slots {
-            while let Some(extra) = entries.next_if(|(entry, _)| entry.slot < *slot) {
-                self.findings.push(no_slot(record, extra.0.slot));
+        let (mut entries, mut digests) = (hashed.values.iter(), hashed.digests.iter());
+        let mut slots = slots.iter();
+        let (mut entry, mut slot) = (entries.next(), slots.next());
+        loop {
+            match (entry, slot) {
+                (Some(here), Some((number, name))) if here.slot == *number => {
+                    let digest = is_stored(here).then(|| digests.next()).flatten();
+                    self.value(index, record, here, name, digest);
+                    (entry, slot) = (entries.next(), slots.next());
+                }
+                (Some(extra), next) if next.is_none_or(|(number, _)| extra.slot < *number) => {
+                    self.findings.push(no_slot(record, extra.slot));
+                    if is_stored(extra) {
+                        digests.next();
+                    }
+                    entry = entries.next();
+                }
+                (_, Some((number, _))) => {
+                    self.findings.push(record.fault(
+                        code::VALUE_TABLE,
+                        slot_name(record.kind, *number),
+                        "an entry in the table of values",
+                        "none",
+                    ));
+                    slot = slots.next();
+                }
+                (_, None) => return,
             }
-            let Some((entry, digest)) = entries.next_if(|(entry, _)| entry.slot == *slot) else {
-                self.findings.push(record.fault(
-                    code::VALUE_TABLE,
-                    slot_name(record.kind, *slot),
-                    "an entry in the table of values",
-                    "none",
-                ));
-                continue;
-            };
-            self.value(index, record, &entry, name, digest);
-        }
-        for (extra, _) in entries {
-            self.findings.push(no_slot(record, extra.slot));
         }
     }
 
@@ -509,6 +512,11 @@ pub(crate) fn slot_name(kind: Kind, slot: u8) -> String {
         Some(field) => field.name.into(),
         None => format!("slot {slot}"),
     }
+}
+
+/// Whether the bytes of a value stand in the record itself.
+fn is_stored(entry: &ValueEntry) -> bool {
+    entry.from_seq == 0 && entry.start < REDACTED
 }
 
 fn no_slot(record: &Judged<'_>, slot: u8) -> Finding {

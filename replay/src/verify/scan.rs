@@ -7,9 +7,8 @@
 use super::grid::Chunk;
 use super::look::Look;
 use super::record::Streams;
-use super::window::{Frame, Window};
+use super::window::{Frame, Hashed, Window};
 use crate::finding::{Finding, FindingKind, code, kind_name};
-use aos_format::digest::Digest;
 use aos_format::frame::{Commit, FRAME_HEADER_LEN, FrameHeader, Kind, SegmentEnd};
 use aos_format::offset::{Offset, Stride, segment_file_name};
 use aos_format::segment::{Identity, SEGMENT_HEADER_LEN, SegmentHeader};
@@ -358,7 +357,7 @@ impl<'a> Scan<'a> {
         window.hash(self.width);
         let mut end = 0;
         for frame in &window.frames {
-            if let Err(found) = self.take(frame, window.digests(frame)) {
+            if let Err(found) = self.take(frame, window.hashed(frame)) {
                 return Judged::Bad(frame.header.offset.0, found);
             }
             end = frame.header.end().0;
@@ -383,7 +382,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Takes in a frame whose CRCs hold; else says in words why it cannot be.
-    fn take(&mut self, frame: &Frame<'_>, digests: &[Digest]) -> Result<(), String> {
+    fn take(&mut self, frame: &Frame<'_>, hashed: Option<Hashed<'_>>) -> Result<(), String> {
         let (header, body) = (&frame.header, frame.body);
         let structural = header.seq == 0 && header.prev == Offset::NONE && header.record_len == 0;
         match Kind::from_u8(header.kind) {
@@ -418,10 +417,12 @@ impl<'a> Scan<'a> {
                     ..finding.kind(FindingKind::Unsupported).field("kind")
                 });
             }
-            kind => match &frame.record {
-                Some(Ok(view)) => self.out.streams.take(header, kind, *view, digests),
+            kind => match (&frame.record, hashed) {
+                (Some(Ok(view)), Some(hashed)) => {
+                    self.out.streams.take(header, kind, *view, hashed);
+                }
                 // Whose record it is cannot be told, so its stream goes on without it.
-                Some(Err(found)) => {
+                (Some(Err(found)), _) => {
                     let note = Note::Bad {
                         to: header.end().0,
                         expected: "a record of version 1",
@@ -431,7 +432,7 @@ impl<'a> Scan<'a> {
                     };
                     self.out.notes.push((header.offset.0, note));
                 }
-                None => return Err("a frame without a record".into()),
+                _ => return Err("a frame without a record".into()),
             },
         }
         self.see(header);

@@ -6,7 +6,7 @@
 use aos_format::digest::Digest;
 use aos_format::event::VALUE_LABEL;
 use aos_format::frame::{FrameHeader, Kind};
-use aos_format::record::RecordView;
+use aos_format::record::{RecordView, ValueEntry};
 use aos_format::sha_wide::{Message, Width, digest_messages};
 use std::ops::Range;
 
@@ -22,6 +22,19 @@ pub(crate) struct Frame<'a> {
     pub(crate) record: Option<Result<RecordView<'a>, String>>,
     /// Where its digests are: of the deterministic part, then of each value stored in it.
     digests: Range<usize>,
+    /// Where its values are listed.
+    values: Range<usize>,
+}
+
+/// What a record holds, hashed.
+#[derive(Clone, Copy)]
+pub(crate) struct Hashed<'a> {
+    /// Of the deterministic part.
+    pub(crate) digest: Digest,
+    /// The record's values, in ascending order of slot.
+    pub(crate) values: &'a [ValueEntry],
+    /// Digests of those that are stored here, in the same order.
+    pub(crate) digests: &'a [Digest],
 }
 
 /// Frames that follow each other.
@@ -30,12 +43,14 @@ pub(crate) struct Window<'a> {
     pub(crate) frames: Vec<Frame<'a>>,
     messages: Vec<Message<'a>>,
     digests: Vec<Digest>,
+    values: Vec<ValueEntry>,
 }
 
 impl<'a> Window<'a> {
     pub(crate) fn clear(&mut self) {
         self.frames.clear();
         self.messages.clear();
+        self.values.clear();
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -43,22 +58,26 @@ impl<'a> Window<'a> {
     }
 
     pub(crate) fn push(&mut self, header: FrameHeader, body: &'a [u8]) {
-        let from = self.messages.len();
+        let (from, first) = (self.messages.len(), self.values.len());
         let structural = Kind::from_u8(header.kind).is_some_and(Kind::is_structural);
         let record = (!structural).then(|| RecordView::of_frame(&header, body));
         if let Some(Ok(view)) = &record {
             self.messages.push(view.det().into());
-            let values = view.values().filter_map(|value| view.salted_bytes(&value));
-            self.messages.extend(values.map(|bytes| Message {
-                label: Some(VALUE_LABEL),
-                bytes,
-            }));
+            for value in view.values() {
+                self.messages
+                    .extend(view.salted_bytes(&value).map(|bytes| Message {
+                        label: Some(VALUE_LABEL),
+                        bytes,
+                    }));
+                self.values.push(value);
+            }
         }
         self.frames.push(Frame {
             header,
             body,
             record: record.map(|record| record.map_err(|error| error.to_string())),
             digests: from..self.messages.len(),
+            values: first..self.values.len(),
         });
     }
 
@@ -68,8 +87,13 @@ impl<'a> Window<'a> {
         digest_messages(width, &self.messages, &mut self.digests);
     }
 
-    /// Digests of a frame's deterministic part and values, after [`Window::hash`].
-    pub(crate) fn digests(&self, frame: &Frame<'a>) -> &[Digest] {
-        &self.digests[frame.digests.clone()]
+    /// What a frame's record holds, after [`Window::hash`]; nothing where there is none.
+    pub(crate) fn hashed(&self, frame: &Frame<'a>) -> Option<Hashed<'_>> {
+        let (digest, digests) = self.digests[frame.digests.clone()].split_first()?;
+        Some(Hashed {
+            digest: *digest,
+            values: &self.values[frame.values.clone()],
+            digests,
+        })
     }
 }
