@@ -27,9 +27,11 @@ mod effects;
 mod scope;
 mod state;
 mod step;
+mod substitute;
 mod time;
 
 pub use state::StateError;
+pub use substitute::Substitute;
 
 use crate::chain::{Chain, Datum, Emission, Naming, Place};
 use crate::fault::{Code, Fault};
@@ -41,6 +43,7 @@ use aos_format::event::Event;
 use aos_format::frame::Kind;
 use aos_format::offset::Stride;
 use state::{Phase, State};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Version of what documents mean. START records it; an engine refuses others by name.
@@ -184,6 +187,7 @@ pub struct Machine {
     state: State,
     runtime: Val,
     value_limit: u64,
+    substitutes: BTreeMap<String, Substitute>,
 }
 
 impl Machine {
@@ -201,6 +205,7 @@ impl Machine {
             state: State::new(Datum::fresh(input)),
             runtime: scope::runtime(),
             value_limit: value_limit(stride),
+            substitutes: BTreeMap::new(),
             definition,
             skills,
             info,

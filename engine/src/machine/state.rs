@@ -19,7 +19,8 @@ use std::sync::Arc;
 pub struct StateError(pub(crate) String);
 
 impl StateError {
-    pub(crate) fn missing(seq: u64) -> StateError {
+    /// A record that a state names is not there.
+    pub fn missing(seq: u64) -> StateError {
         StateError(format!(
             "record {seq} of the run, which it names, is not there"
         ))

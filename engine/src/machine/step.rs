@@ -82,7 +82,11 @@ impl Machine {
             return self.ask(subject, Phase::Enter(current));
         }
         let raw = current.raw.clone();
-        if let Some(condition) = &task.if_ {
+        let skipped = self.substituted(&current).and_then(|s| s.skipped);
+        if skipped == Some(true) {
+            return Some(self.skip(current));
+        }
+        if let Some(condition) = task.if_.as_ref().filter(|_| skipped.is_none()) {
             let scope = Scope {
                 current: Some(&current),
                 now: current.now,
@@ -262,8 +266,23 @@ impl Machine {
     pub(super) fn complete(&mut self, current: Current, done: Done) -> Option<Emission> {
         let definition = self.definition.clone();
         let task = &definition.tasks[current.task];
-        let (output, context) = match self.transforms(task, &current, &done) {
-            Ok(pair) => pair,
+        let instead = self.substituted(&current).and_then(|s| s.fault.clone());
+        let transformed = match instead {
+            Some(fault) => Err(fault),
+            None => match self.transforms(task, &current, &done) {
+                // What fails only on the way to an output that is replaced does not matter.
+                Err(_)
+                    if self
+                        .substituted(&current)
+                        .is_some_and(|s| s.output.is_some()) =>
+                {
+                    Ok((done.raw.clone(), None))
+                }
+                transformed => transformed,
+            },
+        };
+        let (output, context) = match transformed {
+            Ok((output, context)) => self.exchanged(&current, output, context),
             Err(fault) => return self.fault(current, Some(done.input), fault),
         };
         let mut naming = self.chain.naming(Kind::Step);
@@ -283,13 +302,16 @@ impl Machine {
         } else {
             done.next
         };
+        let (flow, next) = self.diverted(&current).unwrap_or((flow, next));
+        let drawn = self.substituted(&current).and_then(|s| s.draws);
+        let (draws, words) = drawn.unwrap_or((done.draws, done.words));
         let event = Event::Step(Step {
             input: Some(input_name),
             output: Some(output_name),
             context: context_name,
             next,
-            draws: done.draws,
-            words: done.words,
+            draws,
+            words,
             ..step(&current, "completed")
         });
         self.state.steps += 1;
@@ -354,6 +376,13 @@ impl Machine {
         input: Option<Datum>,
         fault: Fault,
     ) -> Option<Emission> {
+        let instead = self.substituted(&current);
+        if let Some(input) = input.clone().filter(|_| {
+            instead.is_some_and(|instead| instead.output.is_some() && instead.fault.is_none())
+        }) {
+            return self.complete(current, Done::plain(input.clone(), input));
+        }
+        let fault = instead.and_then(|i| i.fault.clone()).unwrap_or(fault);
         let fault = fault.at(&self.definition.tasks[current.task].pointer);
         let mut naming = self.chain.naming(Kind::Step);
         let problem = Datum::fresh(fault.problem());

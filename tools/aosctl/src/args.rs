@@ -59,6 +59,8 @@ pub enum Command {
     Replay(Replay),
     /// Check a log without executing anything: replay --verify-only
     Verify(Verify),
+    /// Compare two runs or logs: where they part, in which field, and why
+    Diff(crate::command::diff::Diff),
     /// List the runs of a log
     Runs(Runs),
     /// Show the history of a run

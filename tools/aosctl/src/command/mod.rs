@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod demo;
+pub mod diff;
 mod explain;
 mod fsck;
 pub mod import;
@@ -31,6 +32,7 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Resolve(args) => resolve::resolve(args, out),
         Command::Replay(args) => replay::replay(args, out),
         Command::Verify(args) => replay::verify(args, out),
+        Command::Diff(args) => diff::diff(args, out),
         Command::Runs(args) => runs::runs(args, out),
         Command::Show(args) => show::show(args, out),
         Command::Import(args) => import::import(args, out),

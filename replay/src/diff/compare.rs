@@ -1,0 +1,486 @@
+//! One pair of runs: authenticate, locate, align, and say what differs.
+
+use super::Options;
+use super::align::{Line, align};
+use super::event::{Lens, NormEvent, Stock, check_chain, key, read_all, same};
+use super::fields::{self, Fields};
+use super::ignore::Rules;
+use super::input::{Input, RunAt, class_of, fault};
+use super::locate::{Parting, Track, part};
+use super::report::{
+    Alignment, Authenticated, Cause, Class, Cost, Experiment, First, Op, Pair, Report, Row, SCHEMA,
+    Side, Slice, Status, Verdict,
+};
+use super::slice;
+use crate::error::Error;
+use crate::finding::Finding;
+use aos_format::digest::Digest;
+use aos_format::event::Event;
+use aos_format::frame::Kind;
+use aos_format::record::{VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED};
+use aos_store::StoredRecord;
+use std::collections::HashMap;
+
+/// Events before the first difference that a report shows.
+pub(crate) const CONTEXT: usize = 3;
+/// Paths named in a row.
+const ROW_PATHS_MAX: usize = 4;
+/// Events before the first difference that are read of a run too long to be read whole.
+const BEFORE: u64 = 1_000;
+
+/// One side of a pair, read as far as the comparison needs it.
+pub(crate) struct Half {
+    pub at: RunAt,
+    pub start: StoredRecord,
+    pub key: String,
+    pub generation: u64,
+    /// Commitment of the root seed, as its START says.
+    pub root: Option<Digest>,
+    /// Events, in the order of the stream.
+    pub events: Vec<NormEvent>,
+    /// Number of the first record among those read.
+    pub from: u64,
+    /// Whether the stream goes on behind them.
+    pub cut: bool,
+    pub ended: bool,
+}
+
+/// Two runs side by side.
+pub(crate) struct Compared<'a, 'i> {
+    pub inputs: [&'a Input<'i>; 2],
+    pub halves: [Half; 2],
+    pub lens: Lens,
+    pub rules: &'a Rules,
+    /// Position of the first difference among the events read of each side.
+    pub first: (usize, usize),
+    /// The events from there on.
+    pub lines: Vec<Line>,
+}
+
+impl Compared<'_, '_> {
+    /// The events of a line.
+    pub fn pair(&self, line: &Line) -> (Option<&NormEvent>, Option<&NormEvent>) {
+        let [a, b] = &self.halves;
+        (
+            line.a.map(|at| &a.events[self.first.0 + at]),
+            line.b.map(|at| &b.events[self.first.1 + at]),
+        )
+    }
+
+    /// What differs between two events, under the rules.
+    pub fn diff(&self, a: &NormEvent, b: &NormEvent) -> Fields {
+        fields::diff(a, b, self.lens, self.rules)
+    }
+}
+
+/// A pair of references.
+pub(crate) fn refer(a: Option<&NormEvent>, b: Option<&NormEvent>) -> Pair {
+    Pair {
+        a: a.map(NormEvent::reference),
+        b: b.map(NormEvent::reference),
+    }
+}
+
+/// What comparing came to, before causes are looked for.
+pub(crate) enum Outcome<'a, 'i> {
+    /// There is nothing to explain.
+    Settled(Box<Report>),
+    /// Something differs.
+    Parted(Box<Report>, Box<Compared<'a, 'i>>),
+}
+
+/// Compares two runs.
+///
+/// # Errors
+/// [`Error::NoRun`]; [`Error::Store`] when a disk fails. What is wrong with the bytes of a side is a verdict.
+pub(crate) fn compare<'a, 'i>(
+    inputs: [&'a Input<'i>; 2],
+    runs: [RunAt; 2],
+    options: &'a Options<'_>,
+) -> Result<Outcome<'a, 'i>, Error> {
+    let before = inputs[0].reads() + inputs[1].reads();
+    let mut report = empty(inputs, &options.rules);
+    if damaged(&mut report, inputs) {
+        return Ok(Outcome::Settled(Box::new(report)));
+    }
+    let mut tracks = [
+        Track::new(inputs[0], runs[0]),
+        Track::new(inputs[1], runs[1]),
+    ];
+    let outcome = compare_tracks(inputs, runs, &mut tracks, options, &mut report);
+    report.cost.reads = inputs[0].reads() + inputs[1].reads() - before;
+    match outcome {
+        Ok(None) => Ok(Outcome::Settled(Box::new(report))),
+        Ok(Some(compared)) => Ok(Outcome::Parted(Box::new(report), Box::new(compared))),
+        Err(error) => {
+            let side = usize::from(!tracks[0].failed && tracks[1].failed);
+            distrust(&mut report, side, error)?;
+            Ok(Outcome::Settled(Box::new(report)))
+        }
+    }
+}
+
+fn empty(inputs: [&Input<'_>; 2], rules: &Rules) -> Report {
+    Report {
+        schema: SCHEMA.into(),
+        verdict: Verdict::Undecided,
+        a: inputs[0].side(),
+        b: inputs[1].side(),
+        ignored: rules.texts(),
+        ignored_differences: 0,
+        first: First::default(),
+        fields: Vec::new(),
+        state_fields: Vec::new(),
+        alignment: Alignment::default(),
+        slice: Slice::default(),
+        causes: Vec::new(),
+        cost: Cost::default(),
+    }
+}
+
+/// The verdict about an input that failed its checks.
+pub(crate) fn damage_cause(class: Class, name: &str, faults: &[super::report::Fault]) -> Cause {
+    let evidence = faults.iter().take(3).map(|fault| {
+        let at = fault
+            .offset
+            .map_or(String::new(), |at| format!(" at offset {at}"));
+        format!(
+            "{}{at}: expected {}, found {}",
+            fault.code, fault.expected, fault.found
+        )
+    });
+    Cause {
+        class,
+        status: Status::Confirmed,
+        rule: "a side fails its checks".into(),
+        place: None,
+        subject: name.to_owned(),
+        evidence: evidence.collect(),
+        experiment: Some(Experiment {
+            kind: "check".into(),
+            exchanged: "nothing".into(),
+            outcome: "the checks of the log fail".into(),
+            events: 0,
+            next: None,
+            digest_equal: false,
+        }),
+        missing: Vec::new(),
+        benign: false,
+    }
+}
+
+fn damaged(report: &mut Report, inputs: [&Input<'_>; 2]) -> bool {
+    for (input, side) in inputs.into_iter().zip([&report.a, &report.b]) {
+        if let Some(class) = input.damage() {
+            let wrong: Vec<Finding> = input
+                .findings()
+                .iter()
+                .filter(|finding| class_of(finding).is_some())
+                .cloned()
+                .collect();
+            let faults: Vec<_> = wrong.iter().map(fault).collect();
+            report
+                .causes
+                .push(damage_cause(class, &side.source, &faults));
+        }
+    }
+    if !report.causes.is_empty() {
+        report.verdict = Verdict::Damaged;
+    }
+    !report.causes.is_empty()
+}
+
+/// Turns a failure to read a side into the verdict about it.
+fn distrust(report: &mut Report, side: usize, error: Error) -> Result<(), Error> {
+    let finding = match error {
+        Error::Unreadable(finding) => *finding,
+        Error::Store(error) => match error.finding() {
+            Some(finding) => finding.into(),
+            None => return Err(error.into()),
+        },
+        error => return Err(error),
+    };
+    let Some(class) = class_of(&finding) else {
+        report.verdict = Verdict::Undecided;
+        return Ok(());
+    };
+    let side = if side == 0 {
+        &mut report.a
+    } else {
+        &mut report.b
+    };
+    let faults = vec![fault(&finding)];
+    report
+        .causes
+        .push(damage_cause(class, &side.source, &faults));
+    side.findings.extend(faults);
+    report.verdict = Verdict::Damaged;
+    Ok(())
+}
+
+fn compare_tracks<'a, 'i>(
+    inputs: [&'a Input<'i>; 2],
+    runs: [RunAt; 2],
+    tracks: &mut [Track<'a>; 2],
+    options: &'a Options<'_>,
+    report: &mut Report,
+) -> Result<Option<Compared<'a, 'i>>, Error> {
+    let [a, b] = tracks;
+    let parting = part(a, b)?;
+    report.cost.probes = a.reads + b.reads;
+    let common = match parting {
+        Parting::Equal => runs[0].records.max(runs[1].records),
+        Parting::Prefix { common } | Parting::After { common } => common,
+    };
+    let halves = [
+        half(a, runs[0], inputs[0], parting, common, options)?,
+        half(b, runs[1], inputs[1], parting, common, options)?,
+    ];
+    for (index, half) in halves.iter().enumerate() {
+        let side = if index == 0 {
+            &mut report.a
+        } else {
+            &mut report.b
+        };
+        describe(side, half, &mut tracks[index])?;
+        if half.from == 1 && !half.cut && side.authenticated == Authenticated::Probes {
+            side.authenticated = Authenticated::Run;
+        }
+    }
+    let lens = Lens {
+        same_run: runs[0].run == runs[1].run,
+    };
+    let mut compared = Compared {
+        inputs,
+        halves,
+        lens,
+        rules: &options.rules,
+        first: (0, 0),
+        lines: Vec::new(),
+    };
+    if parting == Parting::Equal {
+        report.verdict = Verdict::Equal;
+        report.alignment.common = report.a.events;
+        return Ok(None);
+    }
+    let (first, hidden) = first_difference(&compared);
+    compared.first = first;
+    report.ignored_differences = hidden;
+    let [left, right] = &compared.halves;
+    report.alignment.common = match left.events.get(first.0).or(right.events.get(first.1)) {
+        Some(event) => event.lane_seq.saturating_sub(1),
+        None => report.a.events,
+    };
+    let ends = [first.0 == left.events.len(), first.1 == right.events.len()];
+    let whole = !left.cut && !right.cut;
+    match ends {
+        [true, true] => {
+            report.verdict = match (whole, report.a.events == report.b.events) {
+                (true, true) => Verdict::Equal,
+                (true, false) => Verdict::Prefix,
+                (false, _) => Verdict::Undecided,
+            };
+            report.alignment.cut = !whole;
+            return Ok(None);
+        }
+        [true, false] if !left.ended && !left.cut => report.verdict = Verdict::Prefix,
+        [false, true] if !right.ended && !right.cut => report.verdict = Verdict::Prefix,
+        _ => report.verdict = Verdict::Differ,
+    }
+    if report.verdict == Verdict::Prefix {
+        report.first.event = Some(refer(left.events.get(first.0), right.events.get(first.1)));
+        return Ok(None);
+    }
+    lay_out(&mut compared, report);
+    Ok(Some(compared))
+}
+
+/// Reads one side as far as the comparison needs it, and checks that what was read holds together.
+fn half<'a>(
+    track: &mut Track<'a>,
+    at: RunAt,
+    input: &Input<'_>,
+    parting: Parting,
+    common: u64,
+    options: &Options<'_>,
+) -> Result<Half, Error> {
+    let start = track.nth(1)?.ok_or(Error::NoRun { run: at.run })?;
+    let view = start.view()?;
+    let text = view.volatile_tag(VOLATILE_KEY).map(String::from_utf8_lossy);
+    let key = text.unwrap_or_default().into_owned();
+    let number = view.volatile_tag(VOLATILE_GENERATION);
+    let generation = number.and_then(|bytes| bytes.try_into().ok());
+    let root = view.volatile_tag(VOLATILE_ROOT_SEED);
+    let root = root.and_then(|bytes| bytes.try_into().ok()).map(Digest);
+    let (from, to) = if at.records <= options.events_max {
+        (1, at.records)
+    } else if common == 0 || parting == Parting::Equal {
+        (1, options.events_max)
+    } else {
+        let last_equal = track.at(common)?.seq;
+        let from = last_equal.saturating_sub(BEFORE).max(1);
+        (from, from + options.events_max)
+    };
+    let proven = input.authenticated() != Authenticated::Probes;
+    // What is equal and proven to be whole need not be read.
+    let unread = parting == Parting::Equal && (proven || to < at.records);
+    let records = if unread {
+        Vec::new()
+    } else {
+        track.range(from, to)?
+    };
+    let mut stock = Stock::new();
+    let events = read_all(input, &records, &mut stock).inspect_err(|_| track.failed = true)?;
+    let mut heads = HashMap::new();
+    if from == 1 {
+        heads.insert(0, (Digest::ZERO, 0));
+    }
+    if let Some(finding) = check_chain(&events, &mut heads, at.stream()) {
+        track.failed = true;
+        return Err(Error::Unreadable(Box::new(finding)));
+    }
+    let ended = match events.last() {
+        Some(last) => last.kind == Kind::End,
+        None => false,
+    };
+    Ok(Half {
+        key,
+        generation: generation.map(u64::from_le_bytes).unwrap_or_default(),
+        root,
+        from,
+        cut: !unread && to < at.records,
+        events,
+        ended,
+        at,
+        start,
+    })
+}
+
+/// What a report says of a side's run.
+fn describe(side: &mut Side, half: &Half, track: &mut Track<'_>) -> Result<(), Error> {
+    let head = track.head()?;
+    side.run = half.at.run.to_string();
+    side.key = half.key.clone();
+    side.generation = half.generation;
+    side.records = half.at.records;
+    side.events = head.lane_seq;
+    side.digest = head.digest.hex();
+    let view = half.start.view()?;
+    if let Ok((_, Event::Start(start))) = Event::decode(Kind::Start, view.det()) {
+        side.workflow = format!("{}/{} {}", start.namespace, start.name, start.version);
+        side.definition = start.definition.hex();
+    }
+    let newest = track.nth(half.at.records)?;
+    let ended = newest
+        .as_ref()
+        .filter(|record| record.kind() == Some(Kind::End))
+        .and_then(|record| record.view().ok())
+        .and_then(|view| Event::decode(Kind::End, view.det()).ok());
+    side.status = match ended {
+        Some((_, Event::End(end))) => end.outcome,
+        _ => "open".into(),
+    };
+    Ok(())
+}
+
+/// Where the events first differ in a way that counts, and how many differences rules hid before that.
+fn first_difference(compared: &Compared<'_, '_>) -> ((usize, usize), u64) {
+    let [a, b] = &compared.halves;
+    // Both begin at the same event of the first lane, or at the start.
+    let shared = a.events.first().map_or(0, |event| event.lane_seq);
+    let offset = b.events.iter().position(|event| event.lane_seq >= shared);
+    let (mut i, mut j) = (0, offset.unwrap_or(0));
+    let lane = b.events.get(j).map_or(0, |event| event.lane_seq);
+    while a.events.get(i).is_some_and(|event| event.lane_seq < lane) {
+        i += 1;
+    }
+    let mut hidden = 0;
+    while let (Some(x), Some(y)) = (a.events.get(i), b.events.get(j)) {
+        if !same(x, y, compared.lens) {
+            let found = compared.diff(x, y);
+            if !found.is_equal() || key(x) != key(y) {
+                break;
+            }
+            hidden += found.hidden;
+        }
+        i += 1;
+        j += 1;
+    }
+    ((i, j), hidden)
+}
+
+/// Aligns what follows the first difference and fills the report with it.
+fn lay_out(compared: &mut Compared<'_, '_>, report: &mut Report) {
+    let (i, j) = compared.first;
+    let [a, b] = &compared.halves;
+    let (left, right) = (&a.events[i..], &b.events[j..]);
+    let lines = align(left, right, |x, y| {
+        same(&left[x], &right[y], compared.lens) || compared.diff(&left[x], &right[y]).is_equal()
+    });
+    compared.lines = lines;
+    let alignment = &mut report.alignment;
+    for line in &compared.lines {
+        match line.op {
+            Op::Equal => alignment.equal += 1,
+            Op::Modified => alignment.modified += 1,
+            Op::Deleted => alignment.deleted += 1,
+            Op::Inserted => alignment.inserted += 1,
+            Op::Moved => alignment.moved += 1,
+        }
+    }
+    alignment.cut = a.cut || b.cut;
+    let tail = compared
+        .lines
+        .iter()
+        .rev()
+        .take_while(|line| line.op == Op::Equal);
+    let tail = tail.count();
+    if tail > 0 && tail < compared.lines.len() && !alignment.cut {
+        let (x, y) = compared.pair(&compared.lines[compared.lines.len() - tail]);
+        alignment.reconverges = Some(refer(x, y));
+    }
+    let first = compared.lines.first();
+    let (x, y) = first.map_or((None, None), |line| compared.pair(line));
+    // The first line may show only one side; the event that stands there on the other is as much part of the place.
+    let (x, y) = (x.or(a.events.get(i)), y.or(b.events.get(j)));
+    report.first.event = Some(refer(x, y));
+    if let (Some(x), Some(y)) = (x, y) {
+        report.fields = compared.diff(x, y).diffs;
+        if x.kind == y.kind {
+            report.fields.extend(fields::volatile(x, y));
+        }
+    }
+    slice::firsts(compared, report);
+    slice::slice(compared, report);
+}
+
+/// The rows of a report: a few before the first difference, then as many as asked for.
+pub(crate) fn rows(compared: &Compared<'_, '_>, report: &mut Report, rows_max: usize) {
+    let (i, j) = compared.first;
+    let [a, b] = &compared.halves;
+    let before = CONTEXT.min(i).min(j);
+    for back in (1..=before).rev() {
+        report.alignment.rows.push(Row {
+            op: Op::Equal,
+            pair: refer(a.events.get(i - back), b.events.get(j - back)),
+            paths: Vec::new(),
+        });
+    }
+    for line in compared.lines.iter().take(rows_max) {
+        let (x, y) = compared.pair(line);
+        let paths = match (line.op, x, y) {
+            (Op::Modified | Op::Moved, Some(x), Some(y)) => {
+                let diffs = compared.diff(x, y).diffs;
+                let counted = diffs.into_iter().filter(|diff| !diff.volatile);
+                counted.map(|diff| diff.path).take(ROW_PATHS_MAX).collect()
+            }
+            _ => Vec::new(),
+        };
+        report.alignment.rows.push(Row {
+            op: line.op,
+            pair: refer(x, y),
+            paths,
+        });
+    }
+    report.alignment.rows_left_out = compared.lines.len().saturating_sub(rows_max) as u64;
+}

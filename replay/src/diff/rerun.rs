@@ -1,0 +1,463 @@
+//! Deriving a history again, with things exchanged: the counterfactual.
+//!
+//! A [`Recipe`] is everything a run follows from: document, skills, seed, input, stride, recorded answers. Exchange one
+//! part, drive the machine, and what it makes is what would have been. Nothing is written and nothing outside is touched.
+
+use super::event::{NormEvent, Stock, names};
+use super::input::Input;
+use crate::error::Error;
+use crate::reexecute::LogValues;
+use aos_engine::chain::Chain;
+use aos_engine::fault::Fault;
+use aos_engine::history::{self, Values};
+use aos_engine::machine::{
+    Answer, Machine, Need, Resolution, SEMANTICS, StartInfo, Substitute, Verdict,
+};
+use aos_engine::material::{read_definition, read_seed};
+use aos_engine::seed::{RootSeed, RunSeed};
+use aos_engine::skill::Skills;
+use aos_engine::value::Value;
+use aos_engine::workflow::Definition;
+use aos_format::digest::{Digest, RunId};
+use aos_format::event::{Event, Start};
+use aos_format::frame::Kind;
+use aos_format::offset::{Offset, Stride};
+use aos_store::{Source, StoredRecord};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Everything a run follows from.
+#[derive(Clone)]
+pub(crate) struct Recipe {
+    pub definition: Arc<Definition>,
+    pub skills: Arc<Skills>,
+    pub run: RunId,
+    pub seed: RunSeed,
+    pub info: StartInfo,
+    pub input: Value,
+    pub stride: Stride,
+    pub answers: Answers,
+    pub substitutes: BTreeMap<String, Substitute>,
+}
+
+/// Recorded answers by what asked for them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answers {
+    by_key: HashMap<String, Vec<Recorded>>,
+}
+
+#[derive(Clone, Debug)]
+struct Recorded {
+    /// Request of the effect it answered.
+    request: Option<Arc<[u8]>>,
+    answer: Answer,
+}
+
+/// Key of a reading of the clock.
+pub(crate) fn clock_key(activation: &str, subject: &str) -> String {
+    format!("{subject} {}", names(activation))
+}
+
+/// Key of an effect's answers.
+pub(crate) fn effect_key(activation: &str) -> String {
+    format!("effect {}", names(activation))
+}
+
+impl Answers {
+    /// The answers among recorded events.
+    pub fn of(events: &[NormEvent]) -> Answers {
+        let mut answers = Answers::default();
+        let mut requests: HashMap<String, Arc<[u8]>> = HashMap::new();
+        for event in events {
+            let activation = event.activation();
+            match event.kind {
+                Kind::Intent => {
+                    let request = event.value("request").and_then(|v| v.bytes.clone());
+                    requests.extend(request.map(|request| (activation, request)));
+                }
+                Kind::Result | Kind::Decision | Kind::Time => {
+                    let Some((key, answer)) = answer_of(event) else {
+                        continue;
+                    };
+                    let request = requests.get(&activation).cloned();
+                    let recorded = Recorded { request, answer };
+                    answers.by_key.entry(key).or_default().push(recorded);
+                }
+                _ => {}
+            }
+        }
+        answers
+    }
+
+    /// Takes all answers to `key` from another side.
+    pub fn exchange(&mut self, key: &str, other: &Answers) {
+        match other.by_key.get(key) {
+            Some(theirs) => self.by_key.insert(key.to_owned(), theirs.clone()),
+            None => self.by_key.remove(key),
+        };
+    }
+
+    /// Adds what another side has answers to and this one has not, also to other requests of the same step.
+    pub fn complete(&mut self, other: &Answers) {
+        for (key, theirs) in &other.by_key {
+            let ours = self.by_key.entry(key.clone()).or_default();
+            for recorded in theirs {
+                let asked = |known: &Recorded| known.request == recorded.request;
+                if !ours.iter().any(asked) {
+                    ours.push(recorded.clone());
+                }
+            }
+        }
+    }
+
+    /// The answer to occurrence `number` of `key`, preferring one that was given to the same request.
+    fn pick(&self, key: &str, number: usize, request: Option<&[u8]>) -> Option<Answer> {
+        let recorded = self.by_key.get(key)?;
+        let same = |known: &&Recorded| request.is_none() || known.request.as_deref() == request;
+        let fitting = recorded.iter().filter(same).nth(number);
+        fitting
+            .or(recorded.get(number))
+            .map(|known| known.answer.clone())
+    }
+}
+
+/// The answer that an event holds, and what it answers.
+pub(crate) fn answer_of(event: &NormEvent) -> Option<(String, Answer)> {
+    let activation = event.activation();
+    let value = |name| Value::from_json(event.bytes(name)?).ok();
+    match event.event() {
+        Event::Time(time) => {
+            let ns = time.time_ns.parse().ok()?;
+            Some((clock_key(&activation, &time.subject), Answer::Clock(ns)))
+        }
+        Event::Result(result) => {
+            let answer = if result.outcome == "ok" {
+                Ok(value("response")?)
+            } else {
+                Err(Fault::from_problem(&value("error")?)?)
+            };
+            Some((effect_key(&activation), Answer::Effect(answer)))
+        }
+        Event::Decision(decision) if decision.rule == "resolve" => {
+            let verdict = match decision.verdict.as_str() {
+                "result" => Verdict::Result(value("value")?),
+                "failed" => Verdict::Failed,
+                "retry" => Verdict::Retry,
+                _ => return None,
+            };
+            let actor = decision.actor;
+            Some((
+                effect_key(&activation),
+                Answer::Resolved(Resolution { verdict, actor }),
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// How a step of a recorded history ended, to be put in place of what it gives when it is derived again.
+pub(crate) fn graft_of(event: &NormEvent) -> Option<Substitute> {
+    let value = |name| event.bytes(name).and_then(|b| Value::from_json(b).ok());
+    let Event::Step(step) = event.event() else {
+        return None;
+    };
+    Some(match step.outcome.as_str() {
+        "skipped" => Substitute {
+            skipped: Some(true),
+            ..Substitute::default()
+        },
+        "completed" => Substitute {
+            output: Some(value("output")?),
+            context: value("context"),
+            next: Some(step.next),
+            draws: Some((step.draws, step.words)),
+            skipped: Some(false),
+            fault: None,
+        },
+        _ => Substitute {
+            fault: Some(Fault::from_problem(&value("error")?)?),
+            skipped: Some(false),
+            ..Substitute::default()
+        },
+    })
+}
+
+/// How a counterfactual run ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Stopped {
+    /// With END.
+    Ended,
+    /// At an answer that nobody recorded: the run is as open as that.
+    Needs(String),
+    /// At the most events asked for.
+    Limit,
+}
+
+/// A derived history.
+#[derive(Debug)]
+pub(crate) struct Derived {
+    pub events: Vec<NormEvent>,
+    pub stopped: Stopped,
+}
+
+impl Recipe {
+    /// Derives the history, at most `limit` events of it.
+    pub fn run(&self, limit: usize) -> Derived {
+        self.drive(self.machine(), Stock::new(), limit)
+    }
+
+    /// The machine before START.
+    pub fn machine(&self) -> Machine {
+        let mut machine = Machine::new(
+            self.definition.clone(),
+            self.skills.clone(),
+            Chain::new(self.run, self.seed.clone()),
+            self.info.clone(),
+            self.input.clone(),
+            self.stride,
+        );
+        machine.substitute(self.substitutes.clone());
+        machine
+    }
+
+    /// Drives a machine on from where it is.
+    pub fn drive(&self, mut machine: Machine, mut stock: Stock, limit: usize) -> Derived {
+        let mut events = Vec::new();
+        let mut made = Vec::new();
+        let mut answer = None;
+        let mut used: HashMap<String, usize> = HashMap::new();
+        loop {
+            let need = machine.advance(answer.take(), 64, &mut made);
+            for emission in made.drain(..) {
+                events.push(NormEvent::made(&emission, &mut stock));
+            }
+            if events.len() >= limit {
+                events.truncate(limit);
+                let stopped = Stopped::Limit;
+                return Derived { events, stopped };
+            }
+            let (key, request) = match &need {
+                Need::More => continue,
+                Need::Timer { .. } => {
+                    answer = Some(Answer::Fired);
+                    continue;
+                }
+                Need::Ended(_) => {
+                    let stopped = Stopped::Ended;
+                    return Derived { events, stopped };
+                }
+                Need::Clock(subject) => {
+                    let at = machine.clock_activation(*subject);
+                    (clock_key(&at, subject.name()), None)
+                }
+                Need::Effect(effect) => {
+                    let request = effect.request.canonical().to_vec();
+                    (effect_key(&effect.activation), Some(request))
+                }
+            };
+            let number = used.entry(key.clone()).or_default();
+            match self.answers.pick(&key, *number, request.as_deref()) {
+                Some(found) => {
+                    *number += 1;
+                    answer = Some(found);
+                }
+                None => {
+                    let stopped = Stopped::Needs(key);
+                    return Derived { events, stopped };
+                }
+            }
+        }
+    }
+}
+
+/// What a side is made again from, or what is missing for that.
+pub(crate) struct Kitchen {
+    pub recipe: Result<Recipe, String>,
+    /// The document, where it is recorded and this build reads it.
+    pub definition: Option<Arc<Definition>>,
+    pub root: Option<RootSeed>,
+}
+
+/// Documents and seeds of a source that were read already.
+#[derive(Default)]
+pub(crate) struct Pantry {
+    definitions: HashMap<Digest, Result<Arc<Definition>, String>>,
+    seeds: HashMap<Digest, Option<RootSeed>>,
+}
+
+impl Pantry {
+    /// The document of that digest.
+    fn definition(
+        &mut self,
+        input: &Input<'_>,
+        digest: Digest,
+        start: Offset,
+    ) -> Result<Result<Arc<Definition>, String>, Error> {
+        if let Some(known) = self.definitions.get(&digest) {
+            return Ok(known.clone());
+        }
+        let at = input.definition(digest, start)?;
+        let found = match at {
+            None => Err("the workflow document is not in the log".into()),
+            Some(record) => match read_definition(RunId([0; 16]), &record, &LogValues(input)) {
+                Ok(definition) => Ok(Arc::new(definition)),
+                Err(error) => Err(error.to_string()),
+            },
+        };
+        self.definitions.insert(digest, found.clone());
+        Ok(found)
+    }
+
+    fn seed(
+        &mut self,
+        input: &Input<'_>,
+        commitment: Digest,
+        start: Offset,
+    ) -> Result<Option<RootSeed>, Error> {
+        if let Some(known) = self.seeds.get(&commitment) {
+            return Ok(known.clone());
+        }
+        let found = match input.seed(commitment, start)? {
+            Some(record) => read_seed(&record, &LogValues(input)).ok().flatten(),
+            None => None,
+        };
+        self.seeds.insert(commitment, found.clone());
+        Ok(found)
+    }
+}
+
+/// The registry among `skills` that has every skill of a START in the version it names.
+pub(crate) fn registry(start: &Start, skills: &[Arc<Skills>]) -> Result<Arc<Skills>, String> {
+    let fits = |registry: &&Arc<Skills>| {
+        let has = |skill: &aos_format::event::SkillRef| {
+            registry.reference(&skill.name).as_ref() == Some(skill)
+        };
+        start.skills.iter().all(has)
+    };
+    if let Some(found) = skills.iter().find(fits) {
+        return Ok(found.clone());
+    }
+    let known = |skill: &&aos_format::event::SkillRef| {
+        skills
+            .iter()
+            .any(|registry| registry.reference(&skill.name).as_ref() == Some(*skill))
+    };
+    let missing = start.skills.iter().find(|skill| !known(skill));
+    Err(match missing {
+        Some(skill) => format!("the code of skill {} version {}", skill.name, skill.version),
+        None => "one registry with all skills of the run".into(),
+    })
+}
+
+/// Gathers what a side's run follows from. `events` are all events of the run.
+///
+/// # Errors
+/// [`Error::Store`] when the disk fails.
+pub(crate) fn kitchen(
+    input: &Input<'_>,
+    start_record: &StoredRecord,
+    events: &[NormEvent],
+    pantry: &mut Pantry,
+    skills: &[Arc<Skills>],
+) -> Result<Kitchen, Error> {
+    let view = start_record.view()?;
+    let nothing = |why: &str| Kitchen {
+        recipe: Err(why.into()),
+        definition: None,
+        root: None,
+    };
+    let Some(Event::Start(start)) = events.first().map(NormEvent::event) else {
+        return Ok(nothing("the whole history, from its START"));
+    };
+    let Some(run) = view.stream().as_run() else {
+        return Ok(nothing("a run"));
+    };
+    let offset = start_record.offset();
+    let definition = pantry.definition(input, start.definition, offset)?;
+    let info = start_info(start_record);
+    let root = pantry.seed(input, info.root_seed, offset)?;
+    let recipe = (|| {
+        if start.semantics != SEMANTICS || !start.behaviour.is_empty() {
+            return Err(format!(
+                "a build with semantics version {}",
+                start.semantics
+            ));
+        }
+        let definition = definition.clone().map_err(|why| format!("code: {why}"))?;
+        let skills = registry(&start, skills)?;
+        let root = root.clone().ok_or("the root seed of the run")?;
+        let input_bytes = events[0].bytes("input").ok_or("the input's bytes")?;
+        let value = Value::from_json(input_bytes).map_err(|error| error.to_string())?;
+        // As it is derived now, or in one of the ways that are known.
+        let ways = super::start::derivations(&root, run, run, &start, &info.key);
+        let seed = ways
+            .into_iter()
+            .map(|(_, seed)| seed)
+            .find(|seed| seed.commitment() == start.seed_commitment)
+            .ok_or("how the run's seed was derived from its root seed")?;
+        Ok(Recipe {
+            definition,
+            skills,
+            run,
+            seed,
+            info,
+            input: value,
+            stride: input.identity().stride,
+            answers: Answers::of(events),
+            substitutes: BTreeMap::new(),
+        })
+    })();
+    Ok(Kitchen {
+        recipe,
+        definition: definition.ok(),
+        root,
+    })
+}
+
+/// What START says beside the history.
+pub(crate) fn start_info(start: &StoredRecord) -> StartInfo {
+    use aos_format::record::{VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED};
+    let view = start.view().ok();
+    let tag = |tag| view.as_ref().and_then(|view| view.volatile_tag(tag));
+    let key = tag(VOLATILE_KEY).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let generation = tag(VOLATILE_GENERATION).and_then(|bytes| bytes.try_into().ok());
+    let root_seed = tag(VOLATILE_ROOT_SEED).and_then(|bytes| bytes.try_into().ok());
+    StartInfo {
+        key: key.unwrap_or_default(),
+        generation: generation.map(u64::from_le_bytes).unwrap_or_default(),
+        root_seed: root_seed.map(Digest).unwrap_or_default(),
+    }
+}
+
+/// A machine as a CHECKPOINT of a run says it was, whose chain goes on behind `before`, the last event in front of it.
+pub(crate) fn at_checkpoint(
+    recipe: &Recipe,
+    input: &Input<'_>,
+    checkpoint: &StoredRecord,
+    before: &NormEvent,
+    by_seq: &HashMap<u64, StoredRecord>,
+) -> Option<Machine> {
+    let values = LogValues(input);
+    let values: &dyn Values = &values;
+    let saved = history::recorded_value(values, checkpoint, Kind::Checkpoint, "state").ok()?;
+    let chain = Chain::resume(
+        recipe.run,
+        recipe.seed.clone(),
+        before.digest,
+        before.lane_seq,
+        checkpoint.seq(),
+    );
+    let mut machine = recipe.machine();
+    let mut load = |seq: u64, slot: u8| {
+        let read = by_seq
+            .get(&seq)
+            .map(|record| history::placed_value(values, record, slot));
+        match read {
+            Some(Ok(placed)) => Ok(placed),
+            Some(Err(error)) => Err((&error).into()),
+            None => Err(aos_engine::machine::StateError::missing(seq)),
+        }
+    };
+    machine.restore(&saved, chain, &mut load).ok()?;
+    Some(machine)
+}

@@ -1,0 +1,136 @@
+//! The sides of a comparison: what an argument names, and opening it.
+
+use crate::exit::Exit;
+use crate::failure::{self, Failure};
+use crate::logs;
+use aos_replay::diff::{Authenticate, Input, RunAt};
+use aos_store::{LogReader, Source};
+use std::path::{Path, PathBuf};
+
+/// What an argument names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Named {
+    /// Log or archive.
+    pub path: PathBuf,
+    /// Which of its runs.
+    pub which: Which,
+}
+
+/// Runs of a side.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// All.
+    All,
+    /// One, as it is called.
+    One(String),
+    /// Those that a file names.
+    Listed(PathBuf),
+}
+
+impl Named {
+    /// Takes an argument apart. A path that is there wins over the same text with a run at its end.
+    pub fn parse(text: &str) -> Named {
+        let whole = Named {
+            path: PathBuf::from(text),
+            which: Which::All,
+        };
+        if whole.path.exists() {
+            return whole;
+        }
+        let there = |left: &str| !left.is_empty() && Path::new(left).exists();
+        let cuts = text.match_indices([':', '@']);
+        for (at, sign) in cuts.collect::<Vec<_>>().into_iter().rev() {
+            let (left, right) = (&text[..at], &text[at + 1..]);
+            if there(left) && !right.is_empty() {
+                let which = match sign {
+                    ":" => Which::One(right.to_owned()),
+                    _ => Which::Listed(PathBuf::from(right)),
+                };
+                return Named {
+                    path: PathBuf::from(left),
+                    which,
+                };
+            }
+        }
+        whole
+    }
+}
+
+/// A side that is open.
+pub struct Opened {
+    /// As it was named.
+    pub named: Named,
+    reader: LogReader,
+}
+
+impl Opened {
+    /// Opens what an argument names.
+    ///
+    /// # Errors
+    /// Those of opening a log.
+    pub fn open(text: &str) -> Result<Opened, Failure> {
+        let named = Named::parse(text);
+        let reader = logs::reader(&named.path)?;
+        Ok(Opened { named, reader })
+    }
+
+    /// The side, checked as far as asked for.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn input(&self, full: bool, workers: usize) -> Result<Input<'_>, Failure> {
+        let how = if full {
+            Authenticate::Full
+        } else {
+            Authenticate::Auto
+        };
+        let name = failure::shown(&self.named.path);
+        Input::log(&name, &self.reader, how, workers).map_err(failure::replay(&self.named.path))
+    }
+
+    /// The run of `input` that is called `name`.
+    ///
+    /// # Errors
+    /// [`failure::NO_RUN`], [`failure::AMBIGUOUS`]; those of reading.
+    pub fn find(&self, input: &Input<'_>, name: &str) -> Result<RunAt, Failure> {
+        if let Some(run) = aos_format::digest::RunId::from_hex(&name.to_ascii_lowercase())
+            && let Ok(at) = input.run(run)
+        {
+            return Ok(at);
+        }
+        let index = input.index().map_err(failure::store(&self.named.path))?;
+        let row = logs::find(&self.named.path, index.rows.runs.values(), name)?;
+        Ok(RunAt::of(&row))
+    }
+}
+
+/// A side without any run.
+pub fn no_runs(path: &Path) -> Failure {
+    Failure::new(
+        failure::NO_RUN,
+        Exit::NotFound,
+        "there is no run to compare",
+    )
+    .place(failure::shown(path))
+    .next(format!("aosctl runs {}", failure::argument(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_cut_where_a_log_ends() {
+        let here = env!("CARGO_MANIFEST_DIR");
+        let named = |text: String| Named::parse(&text);
+        assert_eq!(named(here.into()).which, Which::All);
+        let run = named(format!("{here}:order:7"));
+        assert_eq!(
+            (run.path, run.which),
+            (here.into(), Which::One("order:7".into()))
+        );
+        let file = named(format!("{here}@runs.txt"));
+        assert_eq!(file.which, Which::Listed("runs.txt".into()));
+        assert_eq!(named("nowhere:7".into()).which, Which::All);
+    }
+}
