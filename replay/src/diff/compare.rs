@@ -439,15 +439,15 @@ fn lay_out(compared: &mut Compared<'_, '_>, report: &mut Report) {
         let (x, y) = compared.pair(&compared.lines[compared.lines.len() - tail]);
         alignment.reconverges = Some(refer(x, y));
     }
-    let first = compared.lines.first();
-    let (x, y) = first.map_or((None, None), |line| compared.pair(line));
-    // The first line may show only one side; the event that stands there on the other is as much part of the place.
-    let (x, y) = (x.or(a.events.get(i)), y.or(b.events.get(j)));
+    let (x, y) = (a.events.get(i), b.events.get(j));
     report.first.event = Some(refer(x, y));
     if let (Some(x), Some(y)) = (x, y) {
         report.fields = compared.diff(x, y).diffs;
-        if x.kind == y.kind {
+        if key(x) == key(y) {
             report.fields.extend(fields::volatile(x, y));
+        } else {
+            // Two different steps: what differs is which one it is.
+            report.fields = vec![fields::step(x, y)];
         }
     }
     slice::firsts(compared, report);

@@ -9,11 +9,10 @@ use crate::finding::{Finding, code, pointer};
 use crate::verify::activation;
 use aos_engine::chain::Emission;
 use aos_format::digest::Digest;
-use aos_format::event::{self, Event, FieldType, ValueRef};
+use aos_format::event::{self, Event, Field, FieldType, ValueRef};
 use aos_format::frame::Kind;
 use aos_format::offset::Offset;
 use aos_format::record::{Stored, StreamId, volatile_name};
-use aos_format::wire::take_varint;
 use aos_store::{Source, StoredRecord};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,8 +45,8 @@ pub(crate) struct NormEvent {
     pub volatile: Vec<(&'static str, Vec<u8>)>,
 }
 
-/// Values by the record and slot that store them.
-pub(crate) type Stock = HashMap<(u64, u8), Arc<[u8]>>;
+/// Values, and the salts of their names, by the record and slot that store them.
+pub(crate) type Stock = HashMap<(u64, u8), ([u8; 16], Arc<[u8]>)>;
 
 impl NormEvent {
     /// The event that a record holds; none for one that advances no history. `stock` learns the values stored here.
@@ -78,24 +77,21 @@ impl NormEvent {
                 _ => (record.seq(), slot),
             };
             let here = entry.as_ref().and_then(|entry| view.value_bytes(entry));
-            let bytes = match (here, stock.get(&at)) {
+            let salt = entry.map_or([0; 16], |entry| entry.salt);
+            let (salt, bytes) = match (here, stock.get(&at)) {
                 (Some(bytes), _) => {
                     let bytes: Arc<[u8]> = bytes.into();
-                    stock.insert(at, bytes.clone());
-                    Some(bytes)
+                    stock.insert(at, (salt, bytes.clone()));
+                    (salt, Some(bytes))
                 }
-                (None, Some(known)) => Some(known.clone()),
+                (None, Some((salt, known))) => (*salt, Some(known.clone())),
+                // Its salt stands with the bytes, before what was read: not known here.
                 (None, None) => match source.value(record, slot) {
-                    Ok(bytes) => {
-                        let bytes: Arc<[u8]> = bytes.into();
-                        stock.insert(at, bytes.clone());
-                        Some(bytes)
-                    }
-                    Err(aos_store::Error::NoValue { .. }) => None,
+                    Ok(bytes) => ([0; 16], Some(bytes.into())),
+                    Err(aos_store::Error::NoValue { .. }) => (salt, None),
                     Err(error) => return Err(error.into()),
                 },
             };
-            let salt = entry.map_or([0; 16], |entry| entry.salt);
             values.push(NormValue {
                 slot,
                 name,
@@ -127,16 +123,17 @@ impl NormEvent {
         let names = event::slots(emission.kind, &draft.det).unwrap_or_default();
         let value = |(slot, name): (u8, ValueRef)| {
             let drafted = draft.values.iter().find(|value| value.slot == slot);
-            let (at, bytes, salt) = match drafted.map(|value| (&value.stored, value.salt)) {
+            let (at, salt, bytes) = match drafted.map(|value| (&value.stored, value.salt)) {
                 Some((Stored::Here(bytes), salt)) => {
-                    stock.insert((emission.seq, slot), bytes.clone());
-                    ((emission.seq, slot), Some(bytes.clone()), salt)
+                    stock.insert((emission.seq, slot), (salt, bytes.clone()));
+                    ((emission.seq, slot), salt, Some(bytes.clone()))
                 }
                 Some((Stored::Back { seq, slot }, salt)) => {
-                    ((*seq, *slot), stock.get(&(*seq, *slot)).cloned(), salt)
+                    let known = stock.get(&(*seq, *slot)).map(|(_, bytes)| bytes.clone());
+                    ((*seq, *slot), salt, known)
                 }
-                Some((Stored::Absent, salt)) => ((emission.seq, slot), None, salt),
-                None => ((emission.seq, slot), None, [0; 16]),
+                Some((Stored::Absent, salt)) => ((emission.seq, slot), salt, None),
+                None => ((emission.seq, slot), [0; 16], None),
             };
             NormValue {
                 slot,
@@ -183,23 +180,26 @@ impl NormEvent {
         event::raw_fields(self.kind, &self.det).unwrap_or_default()
     }
 
-    /// Raw bytes of one field.
+    /// A field and its raw bytes, by name.
+    fn field(&self, name: &str) -> Option<(&'static Field, &[u8])> {
+        let mut all = event::Fields::new(self.kind, &self.det).ok()?.flatten();
+        all.find(|(field, _)| field.name == name)
+    }
+
+    /// Raw bytes of one field; empty where it is left out.
     pub fn raw_field(&self, name: &str) -> &[u8] {
-        let at = event::fields(self.kind)
-            .iter()
-            .position(|field| field.name == name);
-        at.and_then(|at| self.raw().get(at).copied())
-            .unwrap_or_default()
+        self.field(name).map_or(&[], |(_, raw)| raw)
     }
 
     /// A text field; empty where the kind has none of that name.
     pub fn text(&self, name: &str) -> String {
-        String::from_utf8_lossy(self.raw_field(name)).into_owned()
+        let found = self.field(name).and_then(|(field, raw)| field.text(raw));
+        found.unwrap_or_default().to_owned()
     }
 
     /// A number; none where the field is empty or not there.
     pub fn number(&self, name: &str) -> Option<u64> {
-        take_varint(&mut self.raw_field(name))
+        self.field(name).and_then(|(field, raw)| field.number(raw))
     }
 
     /// The value in a slot, by its name.
@@ -253,6 +253,19 @@ impl NormEvent {
             },
             Event::Time(time) => format!("{} {}", time.subject, time.time_ns),
             Event::End(end) => end.outcome,
+            Event::Foreign(foreign) => {
+                let id = self.volatile.iter().find(|(name, _)| *name == "foreign_id");
+                match id {
+                    Some((_, id)) => {
+                        format!(
+                            "{} id {}",
+                            foreign.foreign_type,
+                            String::from_utf8_lossy(id)
+                        )
+                    }
+                    None => foreign.foreign_type,
+                }
+            }
             Event::Open(_)
             | Event::Definition(_)
             | Event::Seed(_)
@@ -418,7 +431,9 @@ pub(crate) fn check_chain(
         }
         heads.insert(event.lane, (event.digest, event.lane_seq));
         for value in &event.values {
+            // A salt of zeros is one that was not read.
             if let Some(bytes) = &value.bytes
+                && value.salt != [0; 16]
                 && !value.name.matches(&value.salt, bytes)
             {
                 let found = ValueRef::of(value.name.kind, &value.salt, bytes).digest;

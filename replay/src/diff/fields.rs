@@ -5,9 +5,8 @@ use super::ignore::Rules;
 use super::report::{Change, Distance, FieldDiff};
 use aos_engine::value::{Val, Value};
 use aos_format::digest::hex;
-use aos_format::event::{self, FieldType};
+use aos_format::event::{self, Field, FieldType};
 use aos_format::frame::Kind;
-use aos_format::wire::take_varint;
 use jiff::Timestamp;
 
 /// Differences listed for one pair of events.
@@ -68,14 +67,26 @@ pub(crate) fn diff(a: &NormEvent, b: &NormEvent, lens: Lens, rules: &Rules) -> F
         } else if x != y && lens.counts(a.kind, field.name, a, b) {
             let distance = match (a.kind, field.name) {
                 (Kind::Time, "time_ns") => nanoseconds(x, y),
-                _ if field.kind == FieldType::Int => integers(x, y),
-                _ => None,
+                _ => integers(field, x, y),
             };
-            let (x, y) = (plain(field.kind, x), plain(field.kind, y));
+            let (x, y) = (plain(field, x), plain(field, y));
             out.push(field.name, change(&x, &y), x, y, distance);
         }
     }
     out.fields
+}
+
+/// The difference between two events of different steps or kinds.
+pub(crate) fn step(a: &NormEvent, b: &NormEvent) -> FieldDiff {
+    let name = |event: &NormEvent| Some(quoted(&super::event::key(event)));
+    FieldDiff {
+        path: "activation".into(),
+        change: Change::Modified,
+        a: name(a),
+        b: name(b),
+        distance: None,
+        volatile: false,
+    }
 }
 
 /// The unhashed differences of a pair: shown, never counted.
@@ -312,21 +323,22 @@ fn change(a: &Option<String>, b: &Option<String>) -> Change {
     }
 }
 
-fn plain(kind: FieldType, bytes: &[u8]) -> Option<String> {
-    if bytes.is_empty() {
-        return None;
-    }
-    Some(match kind {
-        FieldType::Text => quoted(&cut(&String::from_utf8_lossy(bytes))),
-        FieldType::Int => take_varint(&mut &*bytes).unwrap_or_default().to_string(),
-        FieldType::Digest | FieldType::List | FieldType::Slot => {
-            quoted(&hex(&bytes[..bytes.len().min(64)]))
+fn plain(field: &Field, bytes: &[u8]) -> Option<String> {
+    match field.kind {
+        FieldType::Text | FieldType::Word(_) => {
+            let text = field.text(bytes).filter(|text| !text.is_empty());
+            text.map(|text| quoted(&cut(text)))
         }
-    })
+        FieldType::Int { .. } => field.number(bytes).map(|number| number.to_string()),
+        _ if bytes.is_empty() => None,
+        FieldType::Digest | FieldType::List | FieldType::Slot => {
+            Some(quoted(&hex(&bytes[..bytes.len().min(64)])))
+        }
+    }
 }
 
-fn integers(a: &[u8], b: &[u8]) -> Option<Distance> {
-    let (a, b) = (take_varint(&mut &*a)?, take_varint(&mut &*b)?);
+fn integers(field: &Field, a: &[u8], b: &[u8]) -> Option<Distance> {
+    let (a, b) = (field.number(a)?, field.number(b)?);
     Some(Distance::Number(b as f64 - a as f64))
 }
 

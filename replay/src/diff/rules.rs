@@ -183,19 +183,11 @@ fn checkpoint(case: &mut Case<'_, '_, '_>, scene: &Scene<'_>) -> Result<Option<T
             continue;
         }
         let input = case.compared.inputs[side];
-        let before = events[..scene.at].last().map_or(0, |event| event.seq);
-        // Only what stands between the last equal event and this one can have led astray.
-        let mut seq = here.seq;
-        let mut found: Option<StoredRecord> = None;
-        while seq > before + 1 {
-            seq -= 1;
-            let record = input.nth(half.at.stream(), seq)?;
-            if let Some(record) = record.filter(|r| r.kind() == Some(Kind::Checkpoint)) {
-                found = Some(record);
-                break;
-            }
-        }
-        let Some(record) = found else { continue };
+        // The newest checkpoint before this event is the one that was resumed from.
+        let Some((from, record)) = checkpoint_before(input, half.at.stream(), events, scene.at)?
+        else {
+            continue;
+        };
         let Ok(recipe) = case.kitchens[side]
             .recipe
             .clone()
@@ -209,22 +201,27 @@ fn checkpoint(case: &mut Case<'_, '_, '_>, scene: &Scene<'_>) -> Result<Option<T
                 by_seq.insert(stored.seq(), stored);
             }
         }
-        let Some(last) = events[..scene.at].last() else {
+        let Some(last) = events[..from].last() else {
             continue;
         };
         let Some(machine) = at_checkpoint(&recipe, input, &record, last, &by_seq) else {
             continue;
         };
         let mut stock = HashMap::new();
-        for event in &events[..scene.at] {
+        for event in &events[..from] {
             for value in &event.values {
-                stock.extend(value.bytes.clone().map(|bytes| (value.at, bytes)));
+                stock.extend(
+                    value
+                        .bytes
+                        .clone()
+                        .map(|bytes| (value.at, (value.salt, bytes))),
+                );
             }
         }
         // Which answers were used up before the checkpoint is known from the events before it.
         let mut rest = recipe.clone();
         rest.substitutes = BTreeMap::new();
-        rest.answers = super::rerun::Answers::of(&events[scene.at..]);
+        rest.answers = super::rerun::Answers::of(&events[from..]);
         let derived = rest.drive(machine, stock, events.len() + 1_000);
         case.experiments += 1;
         case.derived += derived.events.len() as u64;
@@ -269,6 +266,25 @@ fn checkpoint(case: &mut Case<'_, '_, '_>, scene: &Scene<'_>) -> Result<Option<T
     Ok(None)
 }
 
+/// The newest CHECKPOINT that stands before the event at `at`, and how many events stand before it.
+fn checkpoint_before(
+    input: &super::input::Input<'_>,
+    stream: aos_format::record::StreamId,
+    events: &[NormEvent],
+    at: usize,
+) -> Result<Option<(usize, StoredRecord)>, Error> {
+    for from in (1..=at.min(events.len().saturating_sub(1))).rev() {
+        // Numbers that no event has are those of checkpoints and marks.
+        for seq in (events[from - 1].seq + 1..events[from].seq).rev() {
+            let record = input.nth(stream, seq)?;
+            if let Some(record) = record.filter(|r| r.kind() == Some(Kind::Checkpoint)) {
+                return Ok(Some((from, record)));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Tries of one activation, as its records number or decide them.
 fn tries_of(events: &[NormEvent], activation: &str) -> (u64, u64) {
     let mut attempts = 0;
@@ -284,6 +300,15 @@ fn tries_of(events: &[NormEvent], activation: &str) -> (u64, u64) {
     (attempts, retried)
 }
 
+/// Whether both sides tried an activation, and not as often.
+fn tries_differ(case: &Case<'_, '_, '_>, activation: &str) -> bool {
+    let (ours, theirs) = (
+        tries_of(&case.base, activation),
+        tries_of(&case.target, activation),
+    );
+    ours.0 > 0 && theirs.0 > 0 && ours != theirs
+}
+
 /// Another number of tries of one activation.
 fn attempts(case: &Case<'_, '_, '_>, scene: &Scene<'_>) -> Option<Try> {
     let activation = [scene.a, scene.b]
@@ -291,7 +316,7 @@ fn attempts(case: &Case<'_, '_, '_>, scene: &Scene<'_>) -> Option<Try> {
         .flatten()
         .find(|event| {
             let named = event.activation();
-            !named.is_empty() && tries_of(&case.base, &named) != tries_of(&case.target, &named)
+            !named.is_empty() && tries_differ(case, &named)
         })?
         .activation();
     let (ours, theirs) = (
@@ -422,7 +447,12 @@ fn answer(case: &Case<'_, '_, '_>, scene: &Scene<'_>) -> Option<Try> {
     };
     let same_place = names(&a.activation()) == names(&b.activation());
     let same_clock = a.kind != Kind::Time || a.text("subject") == b.text("subject");
-    if !outside(a) || !outside(b) || !same_place || !same_clock {
+    if !outside(a)
+        || !outside(b)
+        || !same_place
+        || !same_clock
+        || tries_differ(case, &b.activation())
+    {
         return None;
     }
     let activation = b.activation();

@@ -20,6 +20,7 @@ pub(crate) fn state_fields(kind: Kind) -> &'static [&'static str] {
         Kind::Signal => &["data", "signal_type"],
         Kind::Join => &["winner"],
         Kind::End => &["output", "outcome", "error"],
+        Kind::Foreign => &["foreign_type", "data"],
         _ => &[],
     }
 }
