@@ -5,7 +5,7 @@
 
 use super::event::{NormEvent, key};
 use super::report::Op;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// One row: positions on each side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Line {
 
 /// Names of events, each once.
 fn named(events: &[NormEvent]) -> Vec<(String, u64)> {
-    let mut seen: HashMap<String, u64> = HashMap::with_capacity(events.len());
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     events
         .iter()
         .map(|event| {
@@ -36,7 +36,7 @@ pub(crate) fn align(
     mut equal: impl FnMut(usize, usize) -> bool,
 ) -> Vec<Line> {
     let (left, right) = (named(a), named(b));
-    let places: HashMap<&(String, u64), usize> = right
+    let places: BTreeMap<&(String, u64), usize> = right
         .iter()
         .enumerate()
         .map(|(at, name)| (name, at))

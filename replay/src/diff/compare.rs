@@ -19,7 +19,7 @@ use aos_format::event::Event;
 use aos_format::frame::Kind;
 use aos_format::record::{VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED};
 use aos_store::StoredRecord;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Events before the first difference that a report shows.
 pub(crate) const CONTEXT: usize = 3;
@@ -331,7 +331,7 @@ fn half<'a>(
     };
     let mut stock = Stock::new();
     let events = read_all(input, &records, &mut stock).inspect_err(|_| track.failed = true)?;
-    let mut heads = HashMap::new();
+    let mut heads = BTreeMap::new();
     if from == 1 {
         heads.insert(0, (Digest::ZERO, 0));
     }

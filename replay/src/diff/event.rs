@@ -14,7 +14,7 @@ use aos_format::frame::Kind;
 use aos_format::offset::Offset;
 use aos_format::record::{Stored, StreamId, volatile_name};
 use aos_store::{Source, StoredRecord};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A value of an event.
@@ -46,7 +46,7 @@ pub(crate) struct NormEvent {
 }
 
 /// Values, and the salts of their names, by the record and slot that store them.
-pub(crate) type Stock = HashMap<(u64, u8), ([u8; 16], Arc<[u8]>)>;
+pub(crate) type Stock = BTreeMap<(u64, u8), ([u8; 16], Arc<[u8]>)>;
 
 impl NormEvent {
     /// The event that a record holds; none for one that advances no history. `stock` learns the values stored here.
@@ -413,7 +413,7 @@ pub(crate) fn read_all(
 /// its first event.
 pub(crate) fn check_chain(
     events: &[NormEvent],
-    heads: &mut HashMap<u64, (Digest, u64)>,
+    heads: &mut BTreeMap<u64, (Digest, u64)>,
     stream: StreamId,
 ) -> Option<Finding> {
     for event in events {

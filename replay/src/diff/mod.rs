@@ -60,6 +60,9 @@ use aos_engine::skill::Skills;
 use compare::Outcome;
 use std::sync::Arc;
 
+/// Makes skills as they would be in a world.
+pub type Probe<'a> = dyn Fn(&World) -> Arc<Skills> + Sync + 'a;
+
 /// How to compare.
 #[derive(Clone)]
 pub struct Options<'a> {
@@ -68,7 +71,7 @@ pub struct Options<'a> {
     /// Skills that experiments may call: one registry for each version of the code that is at hand. Only pure skills run.
     pub skills: Vec<Arc<Skills>>,
     /// Skills as they would be in another world, where a caller can make them so: what shows leaks.
-    pub probe: Option<&'a (dyn Fn(&World) -> Arc<Skills> + Sync)>,
+    pub probe: Option<&'a Probe<'a>>,
     /// Whether causes are looked for.
     pub causes: bool,
     /// Records of a run that are read at most; what bounds the memory. From 1.

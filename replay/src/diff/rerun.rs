@@ -23,7 +23,7 @@ use aos_format::event::{Event, Start};
 use aos_format::frame::Kind;
 use aos_format::offset::{Offset, Stride};
 use aos_store::{Source, StoredRecord};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Everything a run follows from.
@@ -43,7 +43,7 @@ pub(crate) struct Recipe {
 /// Recorded answers by what asked for them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answers {
-    by_key: HashMap<String, Vec<Recorded>>,
+    by_key: BTreeMap<String, Vec<Recorded>>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl Answers {
     /// The answers among recorded events.
     pub fn of(events: &[NormEvent]) -> Answers {
         let mut answers = Answers::default();
-        let mut requests: HashMap<String, Arc<[u8]>> = HashMap::new();
+        let mut requests: BTreeMap<String, Arc<[u8]>> = BTreeMap::new();
         for event in events {
             let activation = event.activation();
             match event.kind {
@@ -225,7 +225,7 @@ impl Recipe {
         let mut events = Vec::new();
         let mut made = Vec::new();
         let mut answer = None;
-        let mut used: HashMap<String, usize> = HashMap::new();
+        let mut used: BTreeMap<String, usize> = BTreeMap::new();
         loop {
             let need = machine.advance(answer.take(), 64, &mut made);
             for emission in made.drain(..) {
@@ -281,8 +281,8 @@ pub(crate) struct Kitchen {
 /// Documents and seeds of a source that were read already.
 #[derive(Default)]
 pub(crate) struct Pantry {
-    definitions: HashMap<Digest, Result<Arc<Definition>, String>>,
-    seeds: HashMap<Digest, Option<RootSeed>>,
+    definitions: BTreeMap<Digest, Result<Arc<Definition>, String>>,
+    seeds: BTreeMap<Digest, Option<RootSeed>>,
 }
 
 impl Pantry {
@@ -435,7 +435,7 @@ pub(crate) fn at_checkpoint(
     input: &Input<'_>,
     checkpoint: &StoredRecord,
     before: &NormEvent,
-    by_seq: &HashMap<u64, StoredRecord>,
+    by_seq: &BTreeMap<u64, StoredRecord>,
 ) -> Option<Machine> {
     let values = LogValues(input);
     let values: &dyn Values = &values;

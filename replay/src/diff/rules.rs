@@ -17,7 +17,7 @@ use aos_engine::workflow::TaskKind;
 use aos_format::event::Event;
 use aos_format::frame::Kind;
 use aos_store::{Source, StoredRecord};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Largest distance of two numbers that are taken for the same computation, in ULP.
@@ -195,7 +195,7 @@ fn checkpoint(case: &mut Case<'_, '_, '_>, scene: &Scene<'_>) -> Result<Option<T
         else {
             continue;
         };
-        let mut by_seq = HashMap::new();
+        let mut by_seq = BTreeMap::new();
         for stored in input.stream(half.at.stream(), 1)? {
             if stored.seq() < record.seq() {
                 by_seq.insert(stored.seq(), stored);
@@ -207,7 +207,7 @@ fn checkpoint(case: &mut Case<'_, '_, '_>, scene: &Scene<'_>) -> Result<Option<T
         let Some(machine) = at_checkpoint(&recipe, input, &record, last, &by_seq) else {
             continue;
         };
-        let mut stock = HashMap::new();
+        let mut stock = BTreeMap::new();
         for event in &events[..from] {
             for value in &event.values {
                 stock.extend(
@@ -620,7 +620,7 @@ fn schedule(case: &Case<'_, '_, '_>, scene: &Scene<'_>) -> Option<Try> {
     if key(a) == key(b) || left.len() != right.len() {
         return None;
     }
-    let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, event) in right.iter().enumerate().rev() {
         places.entry(key(event)).or_default().push(at);
     }

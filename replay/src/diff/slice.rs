@@ -4,7 +4,7 @@ use super::compare::{Compared, refer};
 use super::event::NormEvent;
 use super::report::{Op, Report, SliceEvent};
 use aos_format::frame::Kind;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Events listed of each slice.
 const SLICE_MAX: usize = 20;
@@ -180,7 +180,6 @@ fn backward(compared: &Compared<'_, '_>, side: usize, seq: u64) -> Vec<SliceEven
 /// Everything behind the first difference that holds something else than on the other side.
 fn forward(compared: &Compared<'_, '_>, report: &mut Report) {
     let slice = &mut report.slice;
-    let mut by_kind: HashMap<Kind, u64> = HashMap::new();
     for line in compared.lines.iter().skip(1) {
         if line.op == Op::Equal {
             continue;
@@ -188,7 +187,7 @@ fn forward(compared: &Compared<'_, '_>, report: &mut Report) {
         let (a, b) = compared.pair(line);
         let Some(event) = b.or(a) else { continue };
         slice.events += 1;
-        *by_kind.entry(event.kind).or_default() += 1;
+        slice.effects += u64::from(event.kind == Kind::Intent);
         let output = match (a, b) {
             (Some(a), Some(b)) => compared
                 .diff(a, b)
@@ -213,5 +212,4 @@ fn forward(compared: &Compared<'_, '_>, report: &mut Report) {
             });
         }
     }
-    slice.effects = by_kind.get(&Kind::Intent).copied().unwrap_or_default();
 }
