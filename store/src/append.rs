@@ -271,7 +271,10 @@ impl Prepared {
         }
         *seq = expected;
         if let Some(found) = self.lane_seq {
-            let expected = *lane_seq + u64::from(self.kind.advances());
+            let advances = u64::from(self.kind.advances());
+            let expected = lane_seq
+                .checked_add(advances)
+                .ok_or(Error::Exhausted { what: "numbers" })?;
             if found != expected {
                 return Err(Error::invalid(format!(
                     "{} with lane_seq {found} in lane 0: expected {expected}",

@@ -1,11 +1,12 @@
 //! Checking a log completely: every frame, group, link and row. Changes nothing.
 
+use crate::backend::Overlay;
 use crate::error::{Error, Finding, FindingKind, code};
 use crate::fold::{Nothing, Rows};
 use crate::group::Position;
 use crate::place::{Place, SegmentFile, wrong_length};
 use crate::reader::{LogReader, Tail};
-use crate::rebuild::{rebuild_alone, unfit};
+use crate::rebuild::{builder, rebuild_alone, unfit};
 use crate::scan::Next;
 use crate::tables::{View, guard, read_meta};
 use crate::walk::Walker;
@@ -14,7 +15,6 @@ use aos_format::event;
 use aos_format::frame::{FrameHeader, Kind};
 use aos_format::offset::{Offset, segment_file_name};
 use aos_format::record::{RecordView, StreamId};
-use redb::{Database, StorageBackend, backends::InMemoryBackend};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -173,7 +173,7 @@ impl Links {
     }
 }
 
-/// A catalogue that is looked at in a copy in memory, so that redb can neither harm it nor be harmed for long.
+/// A catalogue that is looked at through an overlay: redb never writes to the file.
 struct Suspect {
     verdict: CatalogueCheck,
     rows: Option<(Offset, Rows)>,
@@ -201,13 +201,9 @@ impl Suspect {
         if len == 0 {
             return verdict(CatalogueCheck::Unusable("it is empty".into()));
         }
-        let mut bytes = vec![0; len as usize];
-        file.read_exact_at(&mut bytes, 0)?;
+        let overlay = Overlay::new(file)?;
         let loaded = guard(|| {
-            let memory = InMemoryBackend::new();
-            memory.set_len(len).map_err(redb::Error::Io)?;
-            memory.write(0, &bytes).map_err(redb::Error::Io)?;
-            let mut db = Database::builder().create_with_backend(memory)?;
+            let mut db = builder().create_with_backend(overlay)?;
             let whole = db.check_integrity()?;
             Ok((db, whole))
         });

@@ -210,7 +210,10 @@ impl Log {
         });
         let previous = head.map_or(Digest::ZERO, |head| head.digest);
         let mut draft = Draft::new(StreamId::CONTROL, open.encode(&previous));
-        draft.lane_seq = head.map_or(0, |head| head.lane_seq) + 1;
+        draft.lane_seq = head
+            .map_or(0, |head| head.lane_seq)
+            .checked_add(1)
+            .ok_or(Error::Exhausted { what: "numbers" })?;
         draft.wall_ns = options.wall_ns;
         if let Some(environment) = &options.environment {
             draft.volatile.push(Volatile {

@@ -469,7 +469,17 @@ impl LogReader {
             }
             let pass = (word, stop);
             if before.as_ref() == Some(&pass) {
-                return Ok(Resolved::End(self.finding_at(walker, position, pass)?));
+                let finding = self.finding_at(walker, position, pass.clone())?;
+                // A writer that opened the log meanwhile has changed what was judged.
+                walker.refresh();
+                let unchanged = !self.writer_alive()?
+                    && self.durable_word()? == pass.0
+                    && matches!(walker.next_group(position)?, Step::Stop(stop) if stop == pass.1);
+                if finding.is_none() || unchanged {
+                    return Ok(Resolved::End(finding));
+                }
+                before = None;
+                continue;
             }
             before = Some(pass);
         }

@@ -25,6 +25,7 @@ use aos_format::frame::{COMMIT_LEN, Commit, FRAME_HEADER_LEN, FrameHeader, GROUP
 use aos_format::offset::{Offset, Stride};
 use aos_format::segment::{Identity, SEGMENT_HEADER_LEN, SegmentHeader};
 use aos_format::wire::crc32;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes read at once while walking.
@@ -342,8 +343,14 @@ impl Walker {
         if self.enter(stride.segment_start(from))?.is_some() {
             return Ok(None);
         }
+        let torn = self.bodies(allowed, position.epoch)?;
         let mut at = Offset(from.0.next_multiple_of(16));
         while at.0 + COMMIT_LEN <= to.0 {
+            // A value may hold the image of a commit; it proves nothing.
+            if let Some(body) = torn.iter().find(|body| body.contains(&at)) {
+                at = body.end;
+                continue;
+            }
             if let Some(commit) = self.commit_at(at)? {
                 let later = commit.start > allowed
                     && commit.number > position.group
@@ -356,6 +363,27 @@ impl Walker {
             at = at.plus(16);
         }
         Ok(None)
+    }
+
+    /// Where the bodies of the frames stand that follow each other from `at` on, as far as their headers are whole.
+    fn bodies(&mut self, mut at: Offset, epoch_min: u32) -> Result<Vec<Range<Offset>>, Error> {
+        let (stride, salt) = (self.stride(), self.salt);
+        let segment_end = stride.segment_end(at);
+        let mut bodies = Vec::new();
+        while at.0 + FRAME_HEADER_LEN <= segment_end.0 {
+            let bytes = self.bytes(at, at, FRAME_HEADER_LEN)?;
+            let header = match FrameHeader::decode(bytes, stride) {
+                Ok(header) if header.belongs(at, salt, epoch_min.max(1)).is_ok() => header,
+                _ => break,
+            };
+            // The commit of the torn group: what stands behind it is judged by itself.
+            if header.kind == Kind::Commit as u8 {
+                break;
+            }
+            bodies.push(at.plus(FRAME_HEADER_LEN)..header.end());
+            at = header.end();
+        }
+        Ok(bodies)
     }
 
     /// The largest epoch in frame headers of this log whose CRC holds between `from` and `to`.

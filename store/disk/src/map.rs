@@ -17,10 +17,11 @@ use crate::sim::SimMap;
 /// **settled** ([`Map::settle`]) never change again, and [`Map::bytes`] lends them without a copy. Everything else is
 /// copied through the file system, which needs no promise and turns a shrunken file into an error.
 ///
-/// The declaration is a promise of the caller, and memory safety rests on it: settle only what is durable and will
-/// never be changed or cut off by any process, and never a file that comes from elsewhere (a map that is never
-/// settled is merely slower). Writing the same bytes again, as recovery does, changes nothing. The simulated disk
-/// watches over the promise: see [`SimDisk::broken_promises`](crate::sim::SimDisk::broken_promises).
+/// Within this process the declaration is enforced: as long as the file is open or mapped, a write or cut below the bound
+/// through any handle is refused. Other processes cannot be kept away like that, and a file that one of them shrinks ends
+/// this one with a SIGBUS: settle only what is durable and what a lock keeps others from, never a file that comes from
+/// elsewhere (a map that is never settled is merely slower). The simulated disk counts changes instead of refusing them:
+/// see [`SimDisk::broken_promises`](crate::sim::SimDisk::broken_promises).
 #[derive(Debug)]
 pub struct Map {
     len: u64,
@@ -66,7 +67,11 @@ impl Map {
     /// Declares that the bytes before `end` never change again while this map lives. See the type for what the caller
     /// promises. The bound only grows, and never beyond the view.
     pub fn settle(&self, end: u64) {
-        self.settled.fetch_max(end.min(self.len), Ordering::AcqRel);
+        let end = end.min(self.len);
+        if let Source::Real(map) = &self.source {
+            map.settle(end);
+        }
+        self.settled.fetch_max(end, Ordering::AcqRel);
     }
 
     /// The bound below which bytes are lent without a copy.

@@ -1,14 +1,17 @@
 //! The machine's own file system.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
@@ -69,6 +72,7 @@ impl Disk for RealDisk {
             file: Arc::new(file),
             path: path.to_owned(),
             writes: mode.writes(),
+            lent: Lent::of(&metadata),
         }))
     }
 
@@ -196,6 +200,45 @@ struct RealFile {
     file: Arc<fs::File>,
     path: PathBuf,
     writes: bool,
+    lent: Arc<Lent>,
+}
+
+/// How much of a file maps of this process lend as slices. As long as a handle or map of it is open, no write and no cut
+/// through any handle reaches below; that is what makes [`Map::settle`] safe to call.
+#[derive(Debug, Default)]
+pub(crate) struct Lent {
+    /// Held shared while the file is changed, alone while the bound grows.
+    bound: RwLock<u64>,
+    /// The same number, for those who need not hold it.
+    known: AtomicU64,
+}
+
+/// A file by device and inode, whatever names it has.
+type FileId = (u64, u64);
+
+/// The bounds of all files that this process has open.
+static LENT: Mutex<BTreeMap<FileId, Weak<Lent>>> = Mutex::new(BTreeMap::new());
+
+impl Lent {
+    fn of(metadata: &fs::Metadata) -> Arc<Lent> {
+        let mut all = LENT.lock();
+        let id = (metadata.dev(), metadata.ino());
+        if let Some(lent) = all.get(&id).and_then(Weak::upgrade) {
+            return lent;
+        }
+        all.retain(|_, lent| lent.strong_count() > 0);
+        let lent = Arc::new(Lent::default());
+        all.insert(id, Arc::downgrade(&lent));
+        lent
+    }
+
+    fn grow(&self, to: u64) {
+        if self.known.load(Ordering::Acquire) < to {
+            let mut bound = self.bound.write();
+            *bound = (*bound).max(to);
+            self.known.store(*bound, Ordering::Release);
+        }
+    }
 }
 
 impl RealFile {
@@ -213,6 +256,29 @@ impl RealFile {
 
     fn fill(&self, buf: &mut [u8], at: u64) -> Result<usize, Error> {
         fill_from(|buf, at| self.file.read_at(buf, at), buf, at).map_err(self.fail("read"))
+    }
+
+    /// Refuses to change bytes from `at` on that a map lends. What comes back is held while the file is changed.
+    fn not_lent(
+        &self,
+        operation: &'static str,
+        at: u64,
+    ) -> Result<RwLockReadGuard<'_, u64>, Error> {
+        let bound = self.lent.bound.read();
+        if at < *bound {
+            let why = format!(
+                "bytes below {} are lent by a map, found a change at {at}",
+                *bound
+            );
+            return Err(Error::new(operation, &self.path, Kind::Io, why));
+        }
+        Ok(bound)
+    }
+
+    /// Whether the file has these bytes already: writing them again, as recovery does, changes nothing that is lent.
+    fn says(&self, buf: &[u8], at: u64) -> Result<bool, Error> {
+        let mut there = vec![0; buf.len()];
+        Ok(self.fill(&mut there, at)? == buf.len() && there == buf)
     }
 
     /// Offsets and lengths that the system could not express.
@@ -236,6 +302,7 @@ impl File for RealFile {
     fn set_len(&self, len: u64) -> Result<(), Error> {
         self.must_write("set the length of")?;
         self.in_bounds("set the length of", 0, len)?;
+        let _unlent = self.not_lent("set the length of", len)?;
         // The standard library repeats it after a signal, which is right for a truncate.
         self.file
             .set_len(len)
@@ -260,6 +327,10 @@ impl File for RealFile {
     fn write_all_at(&self, buf: &[u8], at: u64) -> Result<(), Error> {
         self.must_write("write")?;
         self.in_bounds("write", buf.len(), at)?;
+        let _unlent = match self.not_lent("write", at) {
+            Err(error) if !self.says(buf, at)? => return Err(error),
+            unlent => unlent,
+        };
         self.file.write_all_at(buf, at).map_err(self.fail("write"))
     }
 
@@ -310,6 +381,11 @@ impl RealMap {
         self.file.read_exact_at(buf, at)
     }
 
+    /// Keeps changes through this process away from the bytes before `end`.
+    pub(crate) fn settle(&self, end: u64) {
+        self.file.lent.grow(end);
+    }
+
     /// Bytes that were declared settled; `range` lies inside the map.
     pub(crate) fn settled_bytes(&self, range: Range<u64>) -> &[u8] {
         let Some(raw) = &self.raw else {
@@ -319,9 +395,11 @@ impl RealMap {
         let len = (range.end - range.start) as usize;
         // SAFETY: the range lies inside the mapping (asserted above), which starts on a page boundary, lives as long
         // as `self` and thus as the slice, and was inside the file when it was made. No mapping of ours is writable,
-        // so the bytes can change only by a write to the file; `Map::bytes` comes here only for bytes which the
-        // caller of `Map::settle` has promised are never written again and never cut off. A slice is made of exactly
-        // these bytes, never of the rest of the mapping, which may well be changing.
+        // so the bytes can change only by a write to the file; `Map::bytes` comes here only for bytes which
+        // `Map::settle` has put under the file's `Lent` bound: no handle of this process writes or cuts below it as
+        // long as this map holds it, and a change that was under way has ended before the bound grew. Other processes
+        // are kept away by the log's lock; one that ignores it is outside of what Rust can promise, as for any map of
+        // a file. A slice is made of exactly these bytes, never of the rest of the mapping, which may well be changing.
         unsafe { std::slice::from_raw_parts(raw.as_ptr().add(range.start as usize), len) }
     }
 }

@@ -81,8 +81,8 @@ pub enum Error {
         /// Largest length possible.
         limit: u64,
     },
-    /// Links that do not point back, or an offset no frame can have.
-    #[error("frame has links or an offset that cannot be")]
+    /// Links that do not point back, or an offset or number that no frame can have.
+    #[error("frame has links, a number or an offset that cannot be")]
     BadLink,
     /// A frame that says it stands elsewhere.
     #[error("frame belongs at offset {found}, not at {expected}")]

@@ -15,7 +15,7 @@
 
 use crate::Error;
 use crate::controls::{self, Control};
-use crate::offset::{Offset, Stride};
+use crate::offset::{NUMBER_MAX, Offset, Stride};
 use crate::wire::{align16, crc32, put, u16_at, u32_at, u64_at};
 
 /// Length of a frame header in bytes.
@@ -284,6 +284,8 @@ impl FrameHeader {
             || self.skip > self.prev
             || !self.offset.0.is_multiple_of(16)
             || self.epoch == 0
+            || self.offset.0 > NUMBER_MAX
+            || self.seq > NUMBER_MAX
         {
             return Err(Error::BadLink);
         }
@@ -374,6 +376,9 @@ impl Commit {
     /// [`Error::Cut`], [`Error::Reserved`].
     pub fn decode(b: &[u8]) -> Result<Commit, Error> {
         structural(b, 32, 28, "commit")?;
+        if u64_at(b, 0) > NUMBER_MAX || u64_at(b, 8) > NUMBER_MAX {
+            return Err(Error::BadLink);
+        }
         Ok(Commit {
             number: u64_at(b, 0),
             start: Offset(u64_at(b, 8)),
@@ -517,6 +522,16 @@ mod tests {
             "skips less far than prev"
         );
         assert!(refused(&|h| h.epoch = 0));
+        assert!(refused(&|h| h.seq = u64::MAX), "nothing can follow it");
+        assert!(refused(&|h| h.offset = Offset(u64::MAX - 4095)));
+        let last = Commit {
+            number: u64::MAX,
+            start: Offset(64),
+            count: 0,
+            frames_crc: 0,
+            prev_commit: 0,
+        };
+        assert!(Commit::decode(&last.encode()).is_err());
         assert!(!refused(&|_| ()));
     }
 

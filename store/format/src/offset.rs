@@ -29,6 +29,10 @@ impl Offset {
     }
 }
 
+/// Largest offset, group number and record number that a reader takes: no log comes near it, and what is counted on from
+/// there cannot overflow.
+pub const NUMBER_MAX: u64 = i64::MAX as u64;
+
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
@@ -115,11 +119,10 @@ pub fn parse_segment_file_name(name: &str) -> Option<Offset> {
     if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    // No log comes near half of the address space; sums of offsets below it cannot overflow.
     digits
         .parse()
         .ok()
-        .filter(|&start: &u64| start < 1 << 63)
+        .filter(|&start: &u64| start <= NUMBER_MAX)
         .map(Offset)
 }
 

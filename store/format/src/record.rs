@@ -389,6 +389,10 @@ impl<'a> RecordView<'a> {
                 other => return Err(bad(format!("unknown stream kind {other}"))),
             },
         };
+        let high = record.extras.as_ref().map(|extras| extras.lane_seq_high);
+        if high.is_some_and(|high| high.to_native() > i32::MAX as u32) {
+            return Err(bad("a number in its lane that nothing can follow".into()));
+        }
         let area = &body[record_len..];
         let mut entries = values::Entries::new(area);
         while entries.next().map_err(|why| bad(why.into()))?.is_some() {}

@@ -13,7 +13,7 @@
 //! ```
 
 use crate::digest::LogId;
-use crate::offset::{Offset, Stride};
+use crate::offset::{NUMBER_MAX, Offset, Stride};
 use crate::wire::{crc32, put, u16_at, u32_at, u64_at};
 use crate::{Error, FORMAT_VERSION};
 
@@ -79,6 +79,9 @@ impl SegmentHeader {
             return Err(Error::Reserved {
                 what: "segment header",
             });
+        }
+        if u64_at(b, 32) > NUMBER_MAX {
+            return Err(Error::BadLink);
         }
         Ok(SegmentHeader {
             identity: identity_at(b)?,
@@ -154,6 +157,8 @@ impl DurableWord {
             || u32_at(b, 28) != crc32(&b[..28])
             || u32_at(b, 20) != salt
             || u32_at(b, 24) != 0
+            || u64_at(b, 0) > NUMBER_MAX
+            || u64_at(b, 8) > NUMBER_MAX
         {
             return None;
         }

@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod faults;
 mod flips;
+mod hostile;
 mod live;
 mod model;
 mod opening;

@@ -246,8 +246,14 @@ fn links_that_cannot_be_are_damage() {
         frames[1].skip = Offset(64);
     });
     damage("links of record number 0", |frames, _| frames[0].seq = 0);
-    damage("links or an offset that cannot be", |frames, _| {
+    damage("a number or an offset that cannot be", |frames, _| {
         frames[0].prev = Offset(4000);
+    });
+    damage("a number or an offset that cannot be", |frames, _| {
+        frames[0].seq = u64::MAX; // nothing could follow it
+    });
+    damage("a number or an offset that cannot be", |_, commit| {
+        commit.number = u64::MAX;
     });
     // A link that could be, and is not the right one: only following the stream shows it.
     damage("record 3 of its stream", |frames, _| {

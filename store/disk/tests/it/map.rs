@@ -124,3 +124,30 @@ fn changing_settled_bytes_is_found_out() {
     file.write_all_at(b"abc", 0).unwrap();
     assert_eq!(disk.broken_promises().len(), 2);
 }
+
+#[test]
+fn what_a_map_lends_cannot_be_changed_through_any_handle() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("a");
+    let file = RealDisk.open(&path, OpenMode::CreateNew).unwrap();
+    file.write_all_at(&[1; 8192], 0).unwrap();
+    let map = file.map(8192).unwrap();
+    map.settle(4096);
+    let other = RealDisk.open(&path, OpenMode::ReadWrite).unwrap();
+    for handle in [&file, &other] {
+        for at in [0, 4095] {
+            assert_eq!(handle.write_all_at(b"x", at).unwrap_err().kind(), Kind::Io);
+        }
+        assert!(handle.set_len(4095).is_err());
+        handle.write_all_at(&[1; 100], 50).unwrap(); // nothing new
+        handle.write_all_at(b"x", 4096).unwrap();
+        handle.set_len(8192).unwrap();
+    }
+    assert!(map.bytes(0..4096).unwrap().iter().all(|byte| *byte == 1));
+    drop((file, map));
+    // A handle that is still open cannot know that nobody lends any more.
+    assert!(other.write_all_at(b"x", 0).is_err());
+    drop(other);
+    let file = RealDisk.open(&path, OpenMode::ReadWrite).unwrap();
+    file.write_all_at(b"x", 0).unwrap();
+}
