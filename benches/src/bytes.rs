@@ -1,6 +1,6 @@
 //! Where the bytes of a log go, counted over all its records.
 
-use crate::{Failure, machine};
+use crate::stats::{Failure, machine};
 use aos_disk::RealDisk;
 use aos_format::event::{FIELDS_AT, FieldType, TAG_LEN, fields, raw_fields};
 use aos_format::frame::{FRAME_HEADER_LEN, Kind};

@@ -1,6 +1,7 @@
 //! Verification beside its ceilings: plain SHA-256 of the same bytes, at every width of the machine, in turn.
 
-use crate::{Failure, machine, timed};
+use crate::replay::timed;
+use crate::stats::{Failure, machine};
 use aos_disk::RealDisk;
 use aos_format::digest::Digest;
 use aos_format::event::VALUE_LABEL;

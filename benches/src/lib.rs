@@ -1,0 +1,11 @@
+//! Measurements: figures beside their ceilings, taken in one run.
+//!
+//! Nothing but `benches/peers` builds on it.
+#![forbid(unsafe_code)]
+
+pub mod append;
+pub mod bytes;
+pub mod contender;
+pub mod replay;
+pub mod stats;
+pub mod verify;
