@@ -6,9 +6,9 @@ use crate::queue::{Encoded, Item, Load, Slot, Ticket};
 use crate::shared::Shared;
 use crate::streams::{Cell, State, Tip};
 use aos_format::event;
-use aos_format::frame::Kind;
+use aos_format::frame::{FrameHeader, Kind};
 use aos_format::offset::Offset;
-use aos_format::record::{Body, Draft, SLOT_MAX, Stored, StreamId, StreamKind};
+use aos_format::record::{Body, Draft, RecordView, SLOT_MAX, Stored, StreamId, StreamKind};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
 
@@ -21,8 +21,13 @@ impl Log {
     /// [`Error::Invalid`], [`Error::TooLarge`], [`Error::Sequence`]: nothing was accepted, the log goes on.
     /// [`Error::Poisoned`]: open the log again.
     pub fn append(&self, draft: Draft, kind: Kind, seq: u64) -> Result<Ticket, Error> {
+        let prepared = Prepared::new(&self.shared, Append { draft, kind, seq })?;
+        self.append_prepared(prepared)
+    }
+
+    /// Accepts one record that was checked and encoded.
+    pub(crate) fn append_prepared(&self, prepared: Prepared) -> Result<Ticket, Error> {
         let shared = &*self.shared;
-        let prepared = Prepared::new(shared, Append { draft, kind, seq })?;
         let charge = shared.queue.charge([prepared.body_len()].into_iter());
         self.reserve(charge)?;
         let slot = Arc::new(Slot::default());
@@ -202,7 +207,7 @@ impl Log {
 }
 
 /// A record that was checked and encoded, before it is known whether its number is right.
-struct Prepared {
+pub(crate) struct Prepared {
     stream: StreamId,
     kind: Kind,
     seq: u64,
@@ -249,6 +254,25 @@ impl Prepared {
             tip: (first_lane && kind.advances()).then(|| std::mem::take(&mut draft.det)),
             body,
         })
+    }
+
+    /// A record as it stands in another log of the same stride: its body byte for byte, under its number there. `body` is
+    /// the padded body of `header`.
+    pub(crate) fn stored(
+        header: &FrameHeader,
+        kind: Kind,
+        view: &RecordView<'_>,
+        body: &[u8],
+    ) -> Prepared {
+        let first_lane = view.lane() == 0;
+        Prepared {
+            stream: view.stream(),
+            kind,
+            seq: header.seq,
+            lane_seq: first_lane.then(|| view.lane_seq()),
+            tip: (first_lane && kind.advances()).then(|| view.det().to_vec()),
+            body: Body::stored(header, body),
+        }
     }
 
     fn body_len(&self) -> u64 {
@@ -307,7 +331,7 @@ impl Prepared {
 }
 
 /// Whether a producer may append a record of that kind to such a stream.
-fn check_kind(kind: Kind, stream: StreamKind) -> Result<(), Error> {
+pub(crate) fn check_kind(kind: Kind, stream: StreamKind) -> Result<(), Error> {
     let fits = match kind {
         Kind::Commit | Kind::SegmentEnd | Kind::Open | Kind::Seal => false,
         Kind::Definition | Kind::Seed => stream == StreamKind::Control,

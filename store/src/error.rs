@@ -1,5 +1,6 @@
 //! What can go wrong with a log, and what the caller should do about it.
 
+use crate::backup::BackupFault;
 use aos_format::offset::Offset;
 use aos_format::record::StreamId;
 use std::fmt;
@@ -37,6 +38,8 @@ pub enum ErrorKind {
     Invalid,
     /// The catalogue could not be read or written; the log itself is whole.
     Catalogue,
+    /// What is asked for would harm something else: a target in the way, another history.
+    Refused,
     /// The disk failed.
     Io,
 }
@@ -212,6 +215,9 @@ pub enum Error {
         /// Whether the disk was full.
         full: bool,
     },
+    /// A backup that cannot be made, continued or restored.
+    #[error("{0}")]
+    Backup(Box<BackupFault>),
     /// Counters of the log are used up.
     #[error("the log has used up its {what}; copy it into a new one")]
     Exhausted {
@@ -260,6 +266,7 @@ impl Error {
             Error::Invalid { .. } => ErrorKind::Invalid,
             Error::Catalogue { full: true, .. } => ErrorKind::Full,
             Error::Catalogue { .. } => ErrorKind::Catalogue,
+            Error::Backup(fault) => fault.kind(),
             Error::Exhausted { .. } => ErrorKind::Unsupported,
         }
     }
@@ -284,6 +291,7 @@ impl Error {
             Error::NoRecord { .. } => "AOS-S015",
             Error::NoValue { .. } => "AOS-S016",
             Error::Catalogue { .. } => "AOS-S017",
+            Error::Backup(fault) => fault.code(),
             Error::Exhausted { .. } => "AOS-S018",
         }
     }
@@ -317,6 +325,12 @@ impl From<aos_disk::Error> for Error {
 impl From<Finding> for Error {
     fn from(finding: Finding) -> Error {
         Error::Finding(Box::new(finding))
+    }
+}
+
+impl From<BackupFault> for Error {
+    fn from(fault: BackupFault) -> Error {
+        Error::Backup(Box::new(fault))
     }
 }
 

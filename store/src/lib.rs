@@ -27,6 +27,7 @@
 
 mod append;
 mod backend;
+mod backup;
 mod buffer;
 mod catalogue;
 mod check;
@@ -45,6 +46,7 @@ mod rebuild;
 mod recovery;
 mod row;
 mod rules;
+mod salvage;
 mod scan;
 mod shared;
 mod source;
@@ -56,6 +58,7 @@ mod threads;
 mod walk;
 mod writer;
 
+pub use backup::{BackupFault, BackupReport, RestoreReport, backup, restore};
 pub use buffer::Aligned;
 pub use catalogue::CatalogueState;
 pub use check::{CatalogueCheck, Report, check, rebuild_catalogue};
@@ -66,6 +69,7 @@ pub use log::{Append, Log, Mode, Opening, Options};
 pub use queue::Ticket;
 pub use reader::{Index, LogReader, SegmentInfo, SegmentWalk, Tail};
 pub use recovery::TailCut;
+pub use salvage::{Fate, Lost, Piece, SalvageReport, StreamFound, salvage};
 pub use scan::Scan;
 pub use source::Source;
 pub use stored::StoredRecord;

@@ -1,5 +1,6 @@
 //! Where the files of a log are, and how their bytes are read.
 
+use crate::backup::padded;
 use crate::buffer::Aligned;
 use crate::error::{Error, Finding, FindingKind, code};
 use aos_disk::{Disk, File, Map, OpenMode};
@@ -20,6 +21,8 @@ const OPEN_FILES_MAX: usize = 64;
 pub(crate) struct Place {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) root: PathBuf,
+    /// Directory below the root with the segments, or with the parts of a backup.
+    files: &'static str,
 }
 
 impl Place {
@@ -27,6 +30,15 @@ impl Place {
         Place {
             disk,
             root: root.to_owned(),
+            files: "segments",
+        }
+    }
+
+    /// The paths of a backup, whose parts are named as segments are.
+    pub(crate) fn of_backup(disk: Arc<dyn Disk>, root: &Path) -> Place {
+        Place {
+            files: "parts",
+            ..Place::new(disk, root)
         }
     }
 
@@ -35,7 +47,7 @@ impl Place {
     }
 
     pub(crate) fn segments(&self) -> PathBuf {
-        self.root.join("segments")
+        self.root.join(self.files)
     }
 
     pub(crate) fn segment(&self, start: Offset) -> PathBuf {
@@ -180,6 +192,8 @@ pub(crate) struct Segments {
     pub(crate) stride: Stride,
     files: Mutex<BTreeMap<Offset, Arc<dyn File>>>,
     maps: Option<Mutex<BTreeMap<Offset, Arc<Map>>>>,
+    /// Of a backup: how many bytes of each file count. Beyond them a segment reads as zeros.
+    parts: Option<BTreeMap<Offset, u64>>,
 }
 
 impl Segments {
@@ -189,6 +203,15 @@ impl Segments {
             stride,
             files: Mutex::default(),
             maps: mapped.then(Mutex::default),
+            parts: None,
+        }
+    }
+
+    /// The parts of a backup, read as the segments that they are the beginnings of.
+    pub(crate) fn of_parts(place: Place, stride: Stride, parts: BTreeMap<Offset, u64>) -> Segments {
+        Segments {
+            parts: Some(parts),
+            ..Segments::new(place, stride, false)
         }
     }
 
@@ -207,6 +230,13 @@ impl Segments {
                 return Ok(SegmentFile::Missing);
             }
             Err(error) => return Err(error.into()),
+        };
+        let file = match &self.parts {
+            Some(parts) => {
+                let counts = parts.get(&start).copied().unwrap_or(0);
+                padded(file, counts, self.stride.bytes())
+            }
+            None => file,
         };
         let len = file.len()?;
         if len != self.stride.bytes() {

@@ -141,7 +141,7 @@ pub(crate) fn list_root(place: &Place) -> Result<Vec<String>, Error> {
 }
 
 /// Creates a directory with its parents, all of them durable.
-fn create_directories(place: &Place, path: &Path) -> Result<(), Error> {
+pub(crate) fn create_directories(place: &Place, path: &Path) -> Result<(), Error> {
     let mut parents = Vec::new();
     let mut ancestor = path;
     while !ancestor.as_os_str().is_empty() && !place.disk.exists(ancestor)? {
@@ -388,7 +388,12 @@ fn save(
 }
 
 /// Writes a file under a temporary name, syncs it, and gives it its name.
-fn write_new(place: &Place, dir: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
+pub(crate) fn write_new(
+    place: &Place,
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<PathBuf, Error> {
     let (path, temporary) = (dir.join(name), dir.join(format!("{name}.tmp")));
     if place.disk.exists(&temporary)? {
         place.disk.remove(&temporary)?;

@@ -71,6 +71,11 @@ impl Walker {
         self.identity.stride
     }
 
+    /// Whose groups are walked.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
     /// Forgets bytes read before, which a writer may have changed since.
     pub(crate) fn refresh(&mut self) {
         self.window = Aligned::zeroed(0);
@@ -302,6 +307,51 @@ impl Walker {
             return Ok(Judged::Bad(judge("a frame", error)));
         }
         Ok(Judged::Frame(header))
+    }
+
+    /// The valid frame at `at`, whatever stands around it; else why it is not one this build may judge, if that is so.
+    pub(crate) fn probe(
+        &mut self,
+        at: Offset,
+    ) -> Result<Result<FrameHeader, Option<String>>, Error> {
+        if let Some(why) = self.enter(self.stride().segment_start(at))? {
+            let stop = Stop { at, p: at, why };
+            return Err(stop.finding(self.stride()).into());
+        }
+        Ok(match self.frame_at(at, at, 1)? {
+            Judged::Frame(frame) => Ok(frame),
+            Judged::Bad(Why::Unsupported { found }) => Err(Some(found)),
+            Judged::Bad(_) => Err(None),
+        })
+    }
+
+    /// A copy of `len` bytes from `at` on, all of one segment.
+    pub(crate) fn copy(&mut self, at: Offset, len: u64) -> Result<Vec<u8>, Error> {
+        if let Some(why) = self.enter(self.stride().segment_start(at))? {
+            let stop = Stop { at, p: at, why };
+            return Err(stop.finding(self.stride()).into());
+        }
+        Ok(self.bytes(at, at, len)?.to_vec())
+    }
+
+    /// The first byte from `from` to the end of its segment that is not zero.
+    pub(crate) fn first_nonzero(&mut self, from: Offset) -> Result<Option<Offset>, Error> {
+        let start = self.stride().segment_start(from);
+        if self.enter(start)?.is_some() {
+            return Ok(None);
+        }
+        let end = self.stride().segment_end(from);
+        let mut at = from;
+        while at < end {
+            let len = (end.0 - at.0).min(4096);
+            let bytes = self.bytes(at, at, len)?;
+            if !is_zero(bytes) {
+                let first = bytes.iter().position(|&b| b != 0);
+                return Ok(first.map(|index| at.plus(index as u64)));
+            }
+            at = at.plus(len);
+        }
+        Ok(None)
     }
 
     /// The last byte from `from` to the end of its segment that is not zero.

@@ -257,6 +257,21 @@ pub struct Body {
     pub body_crc: u32,
 }
 
+impl Body {
+    /// The body of a record that stands in a log: `padded` is the padded body of the frame with that header, whose CRC
+    /// holds. Nothing in a body depends on where it stands.
+    pub fn stored(header: &FrameHeader, padded: &[u8]) -> Body {
+        let mut bytes = rkyv::util::AlignedVec::<16>::with_capacity(padded.len());
+        bytes.extend_from_slice(padded);
+        Body {
+            bytes,
+            body_len: header.body_len,
+            record_len: header.record_len,
+            body_crc: header.body_crc,
+        }
+    }
+}
+
 impl Draft {
     /// A draft with nothing but a stream and a deterministic part.
     pub fn new(stream: StreamId, det: Vec<u8>) -> Draft {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod appending;
+mod backup;
 mod catalogue;
 mod crash;
 mod damage;
@@ -12,5 +13,6 @@ mod live;
 mod model;
 mod opening;
 mod rules;
+mod salvage;
 mod support;
 mod values;

@@ -325,6 +325,12 @@ pub enum Log {
     Export(Export),
     /// Check everything, the catalogue too
     Fsck(Fsck),
+    /// Copy what is durable, also beside a writer; only what is new where a backup is there already
+    Backup(crate::command::backup::Backup),
+    /// Make a log from a backup, whole or up to an offset
+    Restore(crate::command::backup::Restore),
+    /// Make a new log with all that a damaged one still holds
+    Salvage(crate::command::salvage::Salvage),
 }
 
 /// A log.
@@ -358,6 +364,9 @@ pub struct Fsck {
     /// Build the catalogue again from the segments
     #[arg(long)]
     pub rebuild_catalog: bool,
+    /// Cut a damaged log back to where it holds; the original bytes are kept in LOG/recovered
+    #[arg(long)]
+    pub repair: bool,
 }
 
 /// `sample`

@@ -210,6 +210,7 @@ pub fn store(log: &Path) -> impl Fn(aos_store::Error) -> Failure + '_ {
                 Exit::Limit,
                 format!("aosctl log stat {name}; a log with a larger --stride takes larger values"),
             ),
+            ErrorKind::Refused => (Exit::Refused, format!("aosctl explain {}", error.code())),
             ErrorKind::Conflict => (Exit::Refused, format!("aosctl log fsck {name}")),
             ErrorKind::Invalid => (Exit::Usage, "aosctl --help".into()),
             ErrorKind::Catalogue => (

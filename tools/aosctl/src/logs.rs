@@ -27,17 +27,13 @@ const PREFIX_DIGITS_MIN: usize = 6;
 /// # Errors
 /// Those of [`Log::open`]; [`failure::STRIDE`] when the log is there with another stride than asked for.
 pub fn writer(path: &Path, create: Option<Option<u64>>) -> Result<Arc<Log>, Failure> {
-    let mut options = Options::new(LogId(host::random()?));
+    let mut options = opening(LogId(host::random()?));
     let asked = create.flatten().map(Stride::from_bytes).transpose();
     let asked =
         asked.map_err(|error| Failure::new(failure::USAGE, Exit::Usage, error.to_string()))?;
     options.stride = asked.unwrap_or(Stride::DEFAULT);
     options.create = create.is_some();
     options.mode = Mode::Threaded;
-    options.environment = Some(host::environment());
-    options.wall_ns = Clock::wall_ns();
-    options.build = concat!("aosctl ", env!("CARGO_PKG_VERSION")).into();
-    options.target = env!("AOS_TARGET").into();
     let (log, opening) =
         Log::open(Arc::new(RealDisk), path, &options).map_err(failure::store(path))?;
     say(path, &opening);
@@ -53,6 +49,17 @@ pub fn writer(path: &Path, create: Option<Option<u64>>) -> Result<Arc<Log>, Fail
             .next("the same command without --stride, or with another --log"));
     }
     Ok(Arc::new(log))
+}
+
+/// Options of an opening by this program; `log_id` names the log if it is created.
+pub fn opening(log_id: LogId) -> Options {
+    Options {
+        environment: Some(host::environment()),
+        wall_ns: Clock::wall_ns(),
+        build: concat!("aosctl ", env!("CARGO_PKG_VERSION")).into(),
+        target: env!("AOS_TARGET").into(),
+        ..Options::new(log_id)
+    }
 }
 
 fn say(path: &Path, opening: &Opening) {

@@ -2,6 +2,7 @@
 
 use crate::args::{Form, Fsck};
 use crate::command::replay::lines;
+use crate::command::salvage;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::output::{Object, Output, talk};
@@ -18,6 +19,10 @@ use std::sync::Arc;
 /// Those of opening the log; what is wrong with it is in the report and the exit code.
 pub fn fsck(args: &Fsck, out: &mut Output) -> Result<Exit, Failure> {
     let failed = failure::store(&args.log);
+    let repaired = match args.repair {
+        true => salvage::repair(&args.log)?,
+        false => None,
+    };
     let mut rebuilt = None;
     if args.rebuild_catalog {
         let end = rebuild_catalogue(Arc::new(RealDisk), &args.log).map_err(&failed)?;
@@ -57,6 +62,10 @@ pub fn fsck(args: &Fsck, out: &mut Output) -> Result<Exit, Failure> {
         .with("catalogue", catalogue.as_str())
         .with("catalogue_rebuilt_to", rebuilt)
         .with("strangers", report.strangers.clone());
+    let summary = match repaired {
+        Some(repaired) => summary.with("repaired", repaired),
+        None => summary,
+    };
     if out.form() == Form::Table {
         out.object(&summary)?;
         for finding in &findings {
@@ -71,7 +80,7 @@ pub fn fsck(args: &Fsck, out: &mut Output) -> Result<Exit, Failure> {
     let name = failure::argument(&args.log);
     if let Some(first) = findings.first() {
         talk(&format!(
-            "try: aosctl explain {}; aosctl replay {name}, which says which runs still hold",
+            "try: aosctl explain {}; aosctl replay {name}, which says which runs still hold; aosctl log salvage {name} --out NEW",
             first.code
         ));
     } else if catalogue_exit != Exit::Yes {

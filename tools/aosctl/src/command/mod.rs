@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod backup;
 mod checkpoint;
 mod demo;
 pub mod diff;
@@ -12,6 +13,7 @@ mod resolve;
 mod resume;
 mod run;
 mod runs;
+pub mod salvage;
 mod sample;
 mod show;
 
@@ -42,6 +44,9 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Log(Log::Cat(args)) => log::cat(args, out),
         Command::Log(Log::Export(args)) => log::export(args, out),
         Command::Log(Log::Fsck(args)) => fsck::fsck(args, out),
+        Command::Log(Log::Backup(args)) => backup::backup(args, out),
+        Command::Log(Log::Restore(args)) => backup::restore(args, out),
+        Command::Log(Log::Salvage(args)) => salvage::salvage(args, out),
         Command::Sample(args) => sample::sample(args, out),
         Command::Explain(args) => explain::explain(args, out),
         Command::Completions(args) => explain::completions(args, out),
