@@ -218,6 +218,12 @@ pub enum Error {
     /// A backup that cannot be made, continued or restored.
     #[error("{0}")]
     Backup(Box<BackupFault>),
+    /// Damage that cutting cannot put right.
+    #[error("the log cannot be repaired: {why}")]
+    Irreparable {
+        /// What is wrong.
+        why: String,
+    },
     /// Counters of the log are used up.
     #[error("the log has used up its {what}; copy it into a new one")]
     Exhausted {
@@ -267,6 +273,7 @@ impl Error {
             Error::Catalogue { full: true, .. } => ErrorKind::Full,
             Error::Catalogue { .. } => ErrorKind::Catalogue,
             Error::Backup(fault) => fault.kind(),
+            Error::Irreparable { .. } => ErrorKind::Damaged,
             Error::Exhausted { .. } => ErrorKind::Unsupported,
         }
     }
@@ -292,6 +299,7 @@ impl Error {
             Error::NoValue { .. } => "AOS-S016",
             Error::Catalogue { .. } => "AOS-S017",
             Error::Backup(fault) => fault.code(),
+            Error::Irreparable { .. } => "AOS-B010",
             Error::Exhausted { .. } => "AOS-S018",
         }
     }

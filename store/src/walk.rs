@@ -41,6 +41,9 @@ pub(crate) struct Walker {
     file: Option<(Offset, Arc<dyn File>)>,
     /// Bytes from here on are not read ahead.
     limit: Offset,
+    /// Ranges behind the ends of segments that are not zero: start and length. Collected instead of stopping at them
+    /// when there is a place for them.
+    slack: Option<Vec<(Offset, u64)>>,
 }
 
 /// What a frame's place holds.
@@ -59,7 +62,18 @@ impl Walker {
             window_at: Offset(0),
             file: None,
             limit: Offset(u64::MAX),
+            slack: None,
         }
+    }
+
+    /// Goes on where bytes behind the end of a segment are not zero, and collects where.
+    pub(crate) fn pass_over_slack(&mut self) {
+        self.slack = Some(Vec::new());
+    }
+
+    /// What was collected.
+    pub(crate) fn slack(&self) -> &[(Offset, u64)] {
+        self.slack.as_deref().unwrap_or_default()
     }
 
     /// Reads nothing ahead beyond `durable`, where a writer is at work: what is read then never goes stale.
@@ -166,11 +180,14 @@ impl Walker {
                     && group.end < stride.segment_end(group.start)
                     && let Some(last) = self.last_nonzero(group.end)?
                 {
-                    let found = format!("bytes up to {last}");
-                    return stop(
-                        group.end,
-                        broken("zeros after the end of the segment", found),
-                    );
+                    match &mut self.slack {
+                        Some(slack) => slack.push((group.end, last.0 + 1 - group.end.0)),
+                        None => {
+                            let found = format!("bytes up to {last}");
+                            let why = broken("zeros after the end of the segment", found);
+                            return stop(group.end, why);
+                        }
+                    }
                 }
                 Ok(Step::Group(group))
             }

@@ -68,7 +68,11 @@ impl Damaged {
         if reader.writer_alive()? {
             return Err(Error::Busy { path: path.into() });
         }
-        let (identity, place) = (reader.identity(), Place::new(disk, path));
+        Damaged::read(Place::new(disk, path), reader.identity())
+    }
+
+    /// The files as they are, whoever holds the log.
+    pub(crate) fn read(place: Place, identity: Identity) -> Result<Damaged, Error> {
         let word = match lock::read(&place)? {
             LockState::Valid(_, word) => word,
             LockState::Missing | LockState::Garbled(_) => None,
