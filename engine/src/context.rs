@@ -212,6 +212,9 @@ impl<'a> Runner<'a> {
         let _claim = Claim(self.engine, run);
         let log = self.engine.log();
         let records = log.stream(stream(run), 1)?;
+        if let Some(offset) = history::gap(&records) {
+            return Err(Error::Gap { run, offset });
+        }
         self.engine
             .record_rust_definition(namespace, name, version)?;
         self.engine.record_root_seed(root)?;

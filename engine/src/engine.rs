@@ -392,6 +392,12 @@ impl Engine {
     fn resume_claimed(&self, row: &RunRow) -> Result<Run, Error> {
         let log = &self.shared.log;
         let records = log.stream(stream(row.run), 1)?;
+        if let Some(offset) = history::gap(&records) {
+            return Err(Error::Gap {
+                run: row.run,
+                offset,
+            });
+        }
         let definition = self.definition(row.run, row.definition)?;
         let root = match row.root_seed {
             Some(commitment) => self.seed(commitment)?,

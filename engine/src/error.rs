@@ -101,6 +101,16 @@ pub enum Error {
         /// Engine it comes from.
         source_name: String,
     },
+    /// Records of the run are lost, or may be: going on could do again what was done.
+    #[error(
+        "run {run} may have gone on: the log was salvaged, and what stood behind offset {offset} of this run is lost or not proven to be all"
+    )]
+    Gap {
+        /// Run.
+        run: RunId,
+        /// The MARK that says so.
+        offset: Offset,
+    },
     /// Another thread of this process drives the run.
     #[error("run {run} is being driven by another thread")]
     InProgress {
@@ -134,6 +144,7 @@ impl Error {
             Error::Bug { .. } => "AOS-E009",
             Error::InProgress { .. } => "AOS-E010",
             Error::Imported { .. } => "AOS-E011",
+            Error::Gap { .. } => "AOS-E012",
         }
     }
 }

@@ -269,6 +269,14 @@ impl Feeding<'_> {
     }
 }
 
+/// The MARK that says that records of the run may be lost behind it, if there is one: such a run may have gone on elsewhere.
+pub fn gap(records: &[StoredRecord]) -> Option<Offset> {
+    let marks = records.iter().filter(|r| r.kind() == Some(Kind::Mark));
+    let mut gaps = marks
+        .filter(|record| matches!(read_event(record), Ok(Event::Mark(mark)) if mark.what == "gap"));
+    gaps.next().map(StoredRecord::offset)
+}
+
 /// The event a record holds.
 ///
 /// # Errors

@@ -32,6 +32,8 @@ pub mod code {
     pub const IDENTITY: &str = "AOS-R011";
     /// A record stands in a stream it cannot belong to.
     pub const STREAM: &str = "AOS-R012";
+    /// A run of a salvaged log lacks records, or may.
+    pub const SALVAGED: &str = "AOS-R019";
     /// Nothing proves that the last group is durable.
     pub const PENDING: &str = "AOS-R014";
     /// Re-execution made another event.
@@ -52,7 +54,7 @@ pub mod code {
     pub const IMPORTED: &str = "AOS-R027";
 
     /// All of them.
-    pub const ALL: [&str; 21] = [
+    pub const ALL: [&str; 22] = [
         DAMAGED,
         GROUP,
         BEHIND_END,
@@ -65,6 +67,7 @@ pub mod code {
         LANES,
         IDENTITY,
         STREAM,
+        SALVAGED,
         PENDING,
         MISMATCH,
         STATE,

@@ -7,7 +7,7 @@
 use super::fields;
 use super::local::{Lane, Link, LocalStream, Open, Stored, differs, lane_name};
 use super::window::Hashed;
-use crate::finding::{Finding, code, kind_name, stream_name};
+use crate::finding::{Finding, FindingKind, code, kind_name, stream_name};
 use aos_format::digest::{Digest, RunId};
 use aos_format::event::{Event, LaneHead, ValueRef};
 use aos_format::frame::{FrameHeader, Kind};
@@ -374,11 +374,20 @@ impl Streams {
             | Kind::Signal
             | Kind::Time
             | Kind::Foreign
-            | Kind::Mark
             | Kind::Open
             | Kind::Commit
             | Kind::SegmentEnd
             | Kind::Seal => {}
+            Kind::Mark => {
+                if let Ok((_, Event::Mark(mark))) = Event::decode(record.kind, record.view.det())
+                    && mark.what == "gap"
+                {
+                    let expected = "the run's records, all of them";
+                    let found = "a mark that the log was salvaged and records of the run are lost, or may be";
+                    let finding = record.fault(code::SALVAGED, "what", expected, found);
+                    self.findings.push(finding.kind(FindingKind::Gap));
+                }
+            }
             Kind::End => self.list[index].ended |= record.view.lane() == 0,
             Kind::Start
             | Kind::Definition

@@ -50,7 +50,7 @@ mod tests {
                         let known = code
                             .as_bytes()
                             .get(4)
-                            .is_some_and(u8::is_ascii_uppercase);
+                            .is_some_and(|letter| b"FDSERCBIGKX".contains(letter));
                         if known && number && text[at + 9..].starts_with('"') {
                             codes.insert(code);
                         }

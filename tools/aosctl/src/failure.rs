@@ -300,6 +300,11 @@ pub fn engine(log: &Path) -> impl Fn(aos_engine::Error) -> Failure + '_ {
                 format!("run {run}"),
                 format!("aosctl verify {name}; or aosctl show {name} {run}"),
             ),
+            Error::Gap { run, offset } => (
+                Exit::Refused,
+                format!("run {run}, offset {offset}"),
+                format!("aosctl show {name} {run}; to do it anew: --on-conflict new-generation"),
+            ),
             Error::InProgress { run } => (
                 Exit::Environment,
                 format!("run {run}"),

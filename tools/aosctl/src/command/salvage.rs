@@ -69,7 +69,10 @@ pub fn salvage(args: &Salvage, out: &mut Output) -> Result<Exit, Failure> {
         .with("lost_ranges", report.lost.len())
         .with("end_offset", report.end.0)
         .with("new_end_offset", report.new_end.0)
-        .with("breaks", report.breaks.iter().map(|at| at.0).collect::<Vec<_>>())
+        .with(
+            "breaks",
+            report.breaks.iter().map(|at| at.0).collect::<Vec<_>>(),
+        )
         .with("strangers", report.strangers.clone());
     let runs = report.runs().filter(|(_, found)| found.fate != Fate::Whole);
     if out.form() == Form::Table {
@@ -85,7 +88,10 @@ pub fn salvage(args: &Salvage, out: &mut Output) -> Result<Exit, Failure> {
         "every valid frame is in {name} or in {name}/recovered/salvage.frames; the account: {name}/recovered/salvage.txt"
     ));
     // Integrity::Gap is what the marks say.
-    let bad = matches!(verified.integrity, Integrity::Corrupt | Integrity::TailUnproven);
+    let bad = matches!(
+        verified.integrity,
+        Integrity::Corrupt | Integrity::TailUnproven
+    );
     Ok(match (bad, report.is_whole()) {
         (true, _) => Exit::Damaged,
         (false, true) => Exit::Yes,
@@ -166,9 +172,7 @@ pub fn repair(log: &Path) -> Result<Option<Object>, Failure> {
         report.end, report.cut_records, report.saved_in
     ));
     if report.cut_records > 0 {
-        talk(&format!(
-            "to get those records too, before anything is written: put the originals back in a copy of the log, then aosctl log salvage COPY --out NEW (docs/recovery.md)"
-        ));
+        talk("to get them too: docs/recovery.md, \"After a repair\"");
     }
     Ok(Some(repaired(&report)))
 }

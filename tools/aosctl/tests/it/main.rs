@@ -11,3 +11,4 @@ mod harness;
 mod import;
 mod kill;
 mod output;
+mod salvage;
