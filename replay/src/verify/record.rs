@@ -370,7 +370,6 @@ impl Streams {
             Kind::Step
             | Kind::Intent
             | Kind::Result
-            | Kind::Decision
             | Kind::Signal
             | Kind::Time
             | Kind::Foreign
@@ -378,6 +377,19 @@ impl Streams {
             | Kind::Commit
             | Kind::SegmentEnd
             | Kind::Seal => {}
+            Kind::Decision => {
+                if let Ok((_, Event::Decision(decision))) =
+                    Event::decode(record.kind, record.view.det())
+                    && id == StreamId::CONTROL
+                    && (decision.rule.as_str(), decision.verdict.as_str())
+                        == ("aos.salvage", "gaps")
+                {
+                    let expected = "all records that were ever in the log";
+                    let found = "a decision that it was salvaged and some are lost, or may be";
+                    let finding = record.fault(code::SALVAGED, "verdict", expected, found);
+                    self.findings.push(finding.kind(FindingKind::Gap));
+                }
+            }
             Kind::Mark => {
                 if let Ok((_, Event::Mark(mark))) = Event::decode(record.kind, record.view.det())
                     && mark.what == "gap"
