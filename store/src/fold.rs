@@ -280,12 +280,12 @@ impl Rows {
         header: &FrameHeader,
         view: &RecordView<'_>,
     ) -> Result<(), Error> {
-        let mut row = match self.runs.remove(&run) {
-            Some(row) => row,
-            None => base
-                .run(run)?
-                .unwrap_or_else(|| RunRow::first(run, header.offset, view.wall_ns())),
+        let known = match self.runs.remove(&run) {
+            // The first record of a stream follows nothing that could be looked up.
+            None if header.seq > 1 => base.run(run)?,
+            row => row,
         };
+        let mut row = known.unwrap_or_else(|| RunRow::first(run, header.offset, view.wall_ns()));
         (row.head, row.seq) = (header.offset, header.seq);
         let kind = Kind::from_u8(header.kind);
         if kind.is_some_and(Kind::advances) {

@@ -19,7 +19,7 @@ use crate::Error;
 use crate::digest::{Digest, RunId};
 use crate::frame::FrameHeader;
 use crate::wire::{align16, crc32};
-use rkyv::with::Niche;
+use rkyv::with::{InlineAsBox, Niche};
 use rkyv::{Archive, Deserialize, Serialize};
 use std::ops::Range;
 
@@ -147,12 +147,13 @@ pub fn volatile_name(tag: u16) -> &'static str {
     }
 }
 
-#[derive(Archive, Serialize, Deserialize)]
-struct Record {
+#[derive(Archive, Serialize)]
+struct Record<'a> {
     stream_id: [u8; 16],
     wall_ns: i64,
     lane_seq: u32,
-    det: Vec<u8>,
+    #[rkyv(with = InlineAsBox)]
+    det: &'a [u8],
     #[rkyv(with = Niche)]
     extras: Option<Box<Extras>>,
 }
@@ -297,7 +298,7 @@ impl Draft {
             stream_id: self.stream.id,
             wall_ns: self.wall_ns,
             lane_seq: self.lane_seq as u32,
-            det: self.det.clone(),
+            det: &self.det,
             extras: Extras::of(self),
         };
         let room = self.value_bytes() as usize + 32 * self.values.len();
@@ -361,7 +362,7 @@ pub struct Parts {
 /// A record read in place.
 #[derive(Clone, Copy)]
 pub struct RecordView<'a> {
-    record: &'a ArchivedRecord,
+    record: &'a ArchivedRecord<'static>,
     record_len: usize,
     values: &'a [u8],
     stream: StreamId,
@@ -383,9 +384,9 @@ impl<'a> RecordView<'a> {
                 body.len()
             ))
         })?;
-        let record = rkyv::access::<ArchivedRecord, rkyv::rancor::Error>(record_bytes)
+        let record = rkyv::access::<ArchivedRecord<'static>, rkyv::rancor::Error>(record_bytes)
             .map_err(|error| bad(error.to_string()))?;
-        let det = record.det.as_slice();
+        let det: &[u8] = &record.det;
         if det.is_empty() || !std::ptr::eq(det.as_ptr(), record_bytes.as_ptr()) {
             return Err(bad("it does not begin with its deterministic part".into()));
         }

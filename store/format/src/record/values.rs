@@ -36,7 +36,7 @@ pub struct ValuePart {
 }
 
 pub(super) fn put(out: &mut rkyv::util::AlignedVec<16>, values: &[DraftValue]) {
-    let mut head = Vec::with_capacity(16);
+    let mut head = Vec::with_capacity(if values.is_empty() { 0 } else { 16 });
     for value in values {
         assert!((1..=SLOT_MAX).contains(&value.slot), "slots from 1 to 31");
         head.clear();
