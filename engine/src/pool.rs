@@ -152,7 +152,8 @@ struct Pool<'a> {
     timer_number: AtomicUsize,
     finished: AtomicBool,
     results: Sender<Done>,
-    effects: Sender<(u64, Box<Run>, EffectNeed)>,
+    effects: Sender<Option<(u64, Box<Run>, EffectNeed)>>,
+    effect_threads: usize,
 }
 
 /// Runs all `jobs`; `on_done` is told of each, in the order they end, once what it tells is durable.
@@ -186,6 +187,7 @@ pub fn run_all(
         finished: AtomicBool::new(false),
         results,
         effects,
+        effect_threads: options.effects.min(options.in_flight),
     };
     let deques: Vec<Worker<Task>> = (0..options.workers).map(|_| Worker::new_fifo()).collect();
     let stealers: Vec<Stealer<Task>> = deques.iter().map(Worker::stealer).collect();
@@ -200,7 +202,7 @@ pub fn run_all(
                 .spawn_scoped(scope, move || pool.work(&deque, stealers))
                 .expect("the operating system gives a thread");
         }
-        for _ in 0..options.effects.min(options.in_flight) {
+        for _ in 0..pool.effect_threads {
             let (pool, jobs) = (&pool, effect_jobs.clone());
             scope.spawn(move || pool.perform(&jobs));
         }
@@ -217,6 +219,10 @@ impl Drop for Finish<'_, '_> {
         self.0.finished.store(true, Ordering::Release);
         self.0.wake.notify_all();
         self.0.timer_wake.notify_all();
+        for _ in 0..self.0.effect_threads {
+            // Nobody receives any more only when all of them have ended.
+            let _ended = self.0.effects.send(None);
+        }
     }
 }
 
@@ -378,7 +384,7 @@ impl Pool<'_> {
                 }
             }
             Ok(Turn::Effect(need)) => {
-                if self.effects.send((tag, run, need)).is_err() {
+                if self.effects.send(Some((tag, run, need))).is_err() {
                     unreachable!("the pool holds a receiver as long as workers live");
                 }
             }
@@ -408,11 +414,12 @@ impl Pool<'_> {
         }
     }
 
-    fn perform(&self, jobs: &Receiver<(u64, Box<Run>, EffectNeed)>) {
-        while !self.finished.load(Ordering::Acquire) {
-            let Ok((tag, mut run, need)) = jobs.recv_timeout(IDLE) else {
-                continue;
-            };
+    /// Performs effects until it is told to end; it sleeps in between, for a pool has many of these threads.
+    fn perform(&self, jobs: &Receiver<Option<(u64, Box<Run>, EffectNeed)>>) {
+        while let Ok(Some((tag, mut run, need))) = jobs.recv() {
+            if self.finished.load(Ordering::Acquire) {
+                return;
+            }
             let id = run.id();
             let work = AssertUnwindSafe(|| {
                 if self.stopping() {

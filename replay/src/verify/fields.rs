@@ -23,21 +23,20 @@ pub(crate) fn read<'a>(
     slots: &mut Vec<(u8, ValueRef)>,
 ) -> Result<Det<'a>, Error> {
     let previous = event::previous(kind, det)?;
-    let mut activation = None;
-    for (number, field) in Fields::new(kind, det)?.enumerate() {
-        let (field, raw) = field?;
+    let has_activation = event::fields(kind).first().map(|field| field.name) == Some("activation");
+    let mut activation = has_activation.then_some("");
+    let mut fields = Fields::new(kind, det)?;
+    while let Some((number, field, raw)) = fields.next_present()? {
         let bad = |why| Error::BadField {
             field: field.name,
             why,
         };
-        if kind == Kind::Step && !raw.is_empty() {
-            whole(field, raw).map_err(bad)?;
-        }
-        if field.kind == FieldType::Slot && !raw.is_empty() {
+        if field.kind == FieldType::Slot {
             slots.push((number as u8, ValueRef::read(raw).map_err(bad)?));
-        }
-        if number == 0 && field.name == "activation" {
+        } else if number == 0 && has_activation {
             activation = Some(std::str::from_utf8(raw).map_err(|_| bad("not UTF-8"))?);
+        } else if kind == Kind::Step {
+            whole(field, raw).map_err(bad)?;
         }
     }
     if kind != Kind::Step {

@@ -6,10 +6,11 @@
 //!
 //! # Unsafe
 //!
-//! This is the only place in the crate with `unsafe`, for two things. Functions compiled for instructions that a CPU may lack
+//! This is the only place in the crate with `unsafe`, for three things. Functions compiled for instructions that a CPU may lack
 //! are called from `Width::compress` alone, and a [`Width`] that leads to them comes from [`Width::best`] or
-//! [`Width::found`], which look whether the CPU has them. And 16 bytes at a time are loaded through a pointer that was a
-//! reference to 16 bytes just before. Nothing is written through a pointer.
+//! [`Width::found`], which look whether the CPU has them. 16 bytes at a time are loaded through a pointer that was a
+//! reference to 16 bytes just before. And a register is taken for the four words it holds, and the other way round. Nothing
+//! is written through a pointer.
 #![allow(unsafe_code)]
 
 use crate::digest::Digest;

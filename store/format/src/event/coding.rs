@@ -103,6 +103,29 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// The next field that is there, with its number; passes over those that are left out.
+    ///
+    /// # Errors
+    /// [`Error::BadField`].
+    pub fn next_present(&mut self) -> Outcome<Option<(usize, &'static Field, &'a [u8])>, Error> {
+        let ahead = self.present >> self.number;
+        if ahead == 0 {
+            self.number = self.table.len();
+            return match self.next() {
+                None => Ok(None),
+                Some(left) => left.and(Ok(None)),
+            };
+        }
+        self.number += ahead.trailing_zeros() as usize;
+        let (number, field) = (self.number, &self.table[self.number]);
+        let raw = self.take(field).map_err(|why| Error::BadField {
+            field: field.name,
+            why,
+        })?;
+        self.number += 1;
+        Ok(Some((number, field, raw)))
+    }
+
     fn take(&mut self, field: &Field) -> Outcome<&'a [u8], &'static str> {
         let number = self.number as u8;
         if self.present >> self.number & 1 == 0 {

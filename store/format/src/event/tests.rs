@@ -159,6 +159,34 @@ fn a_repeated_value_is_given_by_its_name() {
 }
 
 #[test]
+fn fields_that_are_left_out_are_passed_over() {
+    let det = step().encode(&Digest::ZERO);
+    let all = raw_fields(Kind::Step, &det).unwrap();
+    let mut fields = Fields::new(Kind::Step, &det).unwrap();
+    let mut present = Vec::new();
+    while let Some((number, field, raw)) = fields.next_present().unwrap() {
+        assert_eq!(
+            (field.name, raw),
+            (super::fields(Kind::Step)[number].name, all[number])
+        );
+        present.push(number);
+    }
+    assert_eq!(present, [0, 3, 4, 8, 9, 10]);
+    let longer = [det.as_slice(), &[0]].concat();
+    let mut fields = Fields::new(Kind::Step, &longer).unwrap();
+    while let Ok(Some(_)) = fields.next_present() {}
+    assert!(
+        Fields::new(Kind::Step, &longer)
+            .unwrap()
+            .any(|field| field.is_err())
+    );
+    assert!(
+        fields.next_present().is_ok_and(|last| last.is_none()),
+        "told once"
+    );
+}
+
+#[test]
 fn raw_fields_are_put_together_again() {
     let Event::Step(mut step) = step() else {
         unreachable!()

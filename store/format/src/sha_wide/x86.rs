@@ -3,19 +3,32 @@
 use super::{BLOCK, COPIED, LANES_MAX, Message, Width};
 use crate::digest::Digest;
 use std::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_cvtsi128_si64, _mm_loadu_si128, _mm_set_epi32,
-    _mm_set_epi64x, _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32,
-    _mm_shuffle_epi8, _mm_shuffle_epi32, _mm_unpackhi_epi64,
+    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_loadu_si128, _mm_set_epi32, _mm_set_epi64x,
+    _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8,
+    _mm_shuffle_epi32,
 };
 
-/// State of a hash, as words a to h.
-pub(super) type State = [u32; 8];
+/// State of a hash: its words as the instructions want them, a, b, e, f and c, d, g, h, the first one highest.
+pub(super) type State = [__m128i; 2];
 
 /// What every hash begins with (FIPS 180-4, 5.3.3).
-#[rustfmt::skip]
 const START: State = [
-    0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
+    register([0x6a09_e667, 0xbb67_ae85, 0x510e_527f, 0x9b05_688c]),
+    register([0x3c6e_f372, 0xa54f_f53a, 0x1f83_d9ab, 0x5be0_cd19]),
 ];
+
+/// Four words, the first one highest.
+const fn register([a, b, c, d]: [u32; 4]) -> __m128i {
+    // SAFETY: four words are the 16 bytes of a register, and all of them are values of one.
+    unsafe { std::mem::transmute([d, c, b, a]) }
+}
+
+/// The words of a register, the highest first.
+fn words(register: __m128i) -> [u32; 4] {
+    // SAFETY: a register is the 16 bytes of four words, and all of them are values of those.
+    let [d, c, b, a]: [u32; 4] = unsafe { std::mem::transmute(register) };
+    [a, b, c, d]
+}
 
 /// Constants of the rounds (FIPS 180-4, 4.2.2).
 #[rustfmt::skip]
@@ -106,7 +119,8 @@ impl<'a> Lane<'a> {
         self.copy[before..len].copy_from_slice(self.end);
         self.copied = (len + 9).next_multiple_of(BLOCK);
         self.copy[len] = 0x80;
-        self.copy[len + 1..self.copied - 8].fill(0);
+        // As many zeros as padding can have: what is too many is behind the end, or overwritten next.
+        self.copy[len + 1..][..BLOCK + 8].fill(0);
         self.copy[self.copied - 8..self.copied].copy_from_slice(&self.bits.to_be_bytes());
         (self.at, self.stage) = (0, Stage::End);
     }
@@ -131,9 +145,11 @@ impl<'a> Lane<'a> {
     }
 
     fn digest(&self) -> Digest {
+        let ([a, b, e, f], [c, d, g, h]) = (words(self.state[0]), words(self.state[1]));
         let mut digest = [0; 32];
-        for (bytes, word) in digest.chunks_exact_mut(4).zip(self.state) {
-            bytes.copy_from_slice(&word.to_be_bytes());
+        let (bytes, _) = digest.as_chunks_mut::<4>();
+        for (bytes, word) in bytes.iter_mut().zip([a, b, c, d, e, f, g, h]) {
+            *bytes = word.to_be_bytes();
         }
         Digest(digest)
     }
@@ -208,9 +224,8 @@ macro_rules! compress {
         #[allow(unused_assignments)]
         pub(super) fn $name(states: [&mut State; $count], runs: [&[u8]; $count]) {
             let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
-            // The instructions want the words as a, b, e, f and c, d, g, h.
-            let mut abef = [$(ordered(states[$lane], [0, 1, 4, 5])),*];
-            let mut cdgh = [$(ordered(states[$lane], [2, 3, 6, 7])),*];
+            let mut abef = [$(states[$lane][0]),*];
+            let mut cdgh = [$(states[$lane][1]),*];
             let blocks = runs[0].len() / BLOCK;
             for at in 0..blocks {
                 let block: [&[u8; BLOCK]; $count] = [$(block(runs[$lane], at)),*];
@@ -267,7 +282,7 @@ macro_rules! compress {
                     cdgh[$lane] = _mm_add_epi32(cdgh[$lane], before.1[$lane]);
                 )*
             }
-            $(store(&mut *states[$lane], abef[$lane], cdgh[$lane]);)*
+            $(*states[$lane] = [abef[$lane], cdgh[$lane]];)*
         }
     };
 }
@@ -290,30 +305,6 @@ compress! {
 compress! {
     /// Four messages; what the SHA instructions do not work on just then waits in the upper registers of AVX-512.
     four, "sha,ssse3,sse4.1,avx512f,avx512vl", 4: 0 1 2 3
-}
-
-/// Four words of a state, the first one highest.
-#[inline]
-#[target_feature(enable = "sse2")]
-fn ordered(state: &State, at: [usize; 4]) -> __m128i {
-    let [a, b, c, d] = at.map(|at| state[at] as i32);
-    _mm_set_epi32(a, b, c, d)
-}
-
-#[inline]
-#[target_feature(enable = "sse2")]
-fn store(state: &mut State, abef: __m128i, cdgh: __m128i) {
-    let halves = |words| {
-        let low = _mm_cvtsi128_si64(words) as u64;
-        (
-            _mm_cvtsi128_si64(_mm_unpackhi_epi64(words, words)) as u64,
-            low,
-        )
-    };
-    let ((ab, ef), (cd, gh)) = (halves(abef), halves(cdgh));
-    for (pair, at) in [(ab, 0), (cd, 2), (ef, 4), (gh, 6)] {
-        (state[at], state[at + 1]) = ((pair >> 32) as u32, pair as u32);
-    }
 }
 
 #[inline]
