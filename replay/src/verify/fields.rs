@@ -2,7 +2,7 @@
 
 use aos_format::Error;
 use aos_format::digest::Digest;
-use aos_format::event::{self, Event, Field, FieldType, Fields, ValueRef};
+use aos_format::event::{self, Event, Field, FieldType, Fields, Present, ValueRef};
 use aos_format::frame::Kind;
 use aos_format::wire::take_varint;
 
@@ -26,7 +26,7 @@ pub(crate) fn read<'a>(
     let has_activation = event::fields(kind).first().map(|field| field.name) == Some("activation");
     let mut activation = has_activation.then_some("");
     let mut fields = Fields::new(kind, det)?;
-    while let Some((number, field, raw)) = fields.next_present()? {
+    while let Some(Present { number, field, raw }) = fields.next_present()? {
         let bad = |why| Error::BadField {
             field: field.name,
             why,

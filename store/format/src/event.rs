@@ -21,7 +21,7 @@ use coding::{
 
 mod coding;
 
-pub use coding::{Field, FieldType, Fields};
+pub use coding::{Field, FieldType, Fields, Present};
 
 /// The standard `Result`; here `Result` is the event.
 type Outcome<T, E> = std::result::Result<T, E>;

@@ -62,6 +62,17 @@ impl Field {
     }
 }
 
+/// A field that is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Present<'a> {
+    /// Its number.
+    pub number: usize,
+    /// What it is.
+    pub field: &'static Field,
+    /// Its bytes.
+    pub raw: &'a [u8],
+}
+
 /// Raw fields of a deterministic part, in order, without an allocation: each with its bytes, which are empty when it is left
 /// out. A slot that repeats an earlier one is given as that one; lengths in front of texts and lists are cut off.
 #[derive(Clone, Debug)]
@@ -103,11 +114,11 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// The next field that is there, with its number; passes over those that are left out.
+    /// The next field that is there; passes over those that are left out.
     ///
     /// # Errors
     /// [`Error::BadField`].
-    pub fn next_present(&mut self) -> Outcome<Option<(usize, &'static Field, &'a [u8])>, Error> {
+    pub fn next_present(&mut self) -> Outcome<Option<Present<'a>>, Error> {
         let ahead = self.present >> self.number;
         if ahead == 0 {
             self.number = self.table.len();
@@ -123,7 +134,7 @@ impl<'a> Fields<'a> {
             why,
         })?;
         self.number += 1;
-        Ok(Some((number, field, raw)))
+        Ok(Some(Present { number, field, raw }))
     }
 
     fn take(&mut self, field: &Field) -> Outcome<&'a [u8], &'static str> {

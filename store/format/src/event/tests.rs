@@ -164,7 +164,7 @@ fn fields_that_are_left_out_are_passed_over() {
     let all = raw_fields(Kind::Step, &det).unwrap();
     let mut fields = Fields::new(Kind::Step, &det).unwrap();
     let mut present = Vec::new();
-    while let Some((number, field, raw)) = fields.next_present().unwrap() {
+    while let Some(Present { number, field, raw }) = fields.next_present().unwrap() {
         assert_eq!(
             (field.name, raw),
             (super::fields(Kind::Step)[number].name, all[number])
