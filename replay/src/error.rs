@@ -17,6 +17,12 @@ pub enum Error {
     /// A record whose CRC holds cannot be exported.
     #[error("record at offset {at}: expected {expected}, found {found}", at = .0.offset.unwrap_or_default(), expected = .0.expected, found = .0.found)]
     Unreadable(Box<Finding>),
+    /// What was asked for cannot be derived from what is recorded.
+    #[error("cannot derive what was asked for: {what}")]
+    Unusable {
+        /// What is missing, or does not fit.
+        what: String,
+    },
 }
 
 impl Error {
@@ -26,6 +32,7 @@ impl Error {
             Error::Store(error) => error.code(),
             Error::NoRun { .. } => "AOS-R030",
             Error::Unreadable(finding) => finding.code,
+            Error::Unusable { .. } => "AOS-X001",
         }
     }
 }

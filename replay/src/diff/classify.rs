@@ -4,13 +4,13 @@
 //! be behind it, exchange that one thing, derive again. Where the difference is gone the cause is confirmed, and the
 //! derived history takes the place of the first for the next round.
 
-use super::Options;
 use super::compare::{Compared, refer};
 use super::event::{NormEvent, key, same};
 use super::report::{Cause, Class, Experiment, FieldDiff, Pair, Report, Status};
-use super::rerun::{Answers, Derived, Kitchen, Pantry, Recipe, Stopped, graft_of, kitchen};
+use super::rerun::{Answers, Derived, Kitchen, Recipe, Stopped, graft_of, kitchen};
 use super::rules;
 use super::start;
+use super::{Options, Shelves};
 use crate::error::Error;
 use aos_format::frame::Kind;
 use std::collections::BTreeSet;
@@ -74,22 +74,16 @@ pub(crate) struct Case<'c, 'a, 'i> {
 pub(crate) fn causes(
     compared: &Compared<'_, '_>,
     report: &mut Report,
-    pantries: &mut [Pantry; 2],
+    shelves: &Shelves,
     options: &Options<'_>,
 ) -> Result<(), Error> {
     let [a, b] = &compared.halves;
     let whole = a.from == 1 && b.from == 1 && !a.cut && !b.cut;
-    let mut cook = |side: usize| -> Result<Kitchen, Error> {
+    let cook = |side: usize| -> Result<Kitchen, Error> {
         let half = &compared.halves[side];
         let events: &[NormEvent] = if whole { &half.events } else { &[] };
         let input = compared.inputs[side];
-        kitchen(
-            input,
-            &half.start,
-            events,
-            &mut pantries[side],
-            &options.skills,
-        )
+        kitchen(input, &half.start, events, &shelves[side], &options.skills)
     };
     let kitchens = [cook(0)?, cook(1)?];
     let mut case = Case {

@@ -319,7 +319,7 @@ fn half<'a>(
     } else {
         let last_equal = track.at(common)?.seq;
         let from = last_equal.saturating_sub(BEFORE).max(1);
-        (from, from + options.events_max)
+        (from, last_equal + options.events_max)
     };
     let proven = input.authenticated() != Authenticated::Probes;
     // What is equal and proven to be whole need not be read.

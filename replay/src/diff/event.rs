@@ -87,7 +87,11 @@ impl NormEvent {
                 (None, Some((salt, known))) => (*salt, Some(known.clone())),
                 // Its salt stands with the bytes, before what was read: not known here.
                 (None, None) => match source.value(record, slot) {
-                    Ok(bytes) => ([0; 16], Some(bytes.into())),
+                    Ok(bytes) => {
+                        let bytes: Arc<[u8]> = bytes.into();
+                        stock.insert(at, ([0; 16], bytes.clone()));
+                        ([0; 16], Some(bytes))
+                    }
                     Err(aos_store::Error::NoValue { .. }) => (salt, None),
                     Err(error) => return Err(error.into()),
                 },

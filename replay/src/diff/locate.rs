@@ -7,7 +7,7 @@
 use super::input::RunAt;
 use crate::error::Error;
 use crate::finding::{Finding, code, stream_name};
-use aos_format::digest::Digest;
+use aos_format::digest::{Digest, RunId};
 use aos_format::event;
 use aos_format::frame::{Kind, skip_distance};
 use aos_format::offset::Offset;
@@ -51,6 +51,11 @@ impl<'a> Track<'a> {
             reads: 0,
             failed: false,
         }
+    }
+
+    /// The run.
+    pub fn run(&self) -> RunId {
+        self.run.run
     }
 
     /// Reads a record of the stream and checks that it is number `seq` of it.

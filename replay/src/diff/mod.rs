@@ -36,6 +36,8 @@
 //! ```
 
 mod align;
+mod bisect;
+mod bulk;
 mod classify;
 mod compare;
 mod event;
@@ -43,22 +45,30 @@ mod fields;
 mod ignore;
 mod input;
 mod locate;
+mod minimize;
+mod perturb;
 mod report;
 mod rerun;
 mod rules;
 mod slice;
 mod start;
+mod whatif;
 mod world;
 
+pub use bisect::{Bisected, bisect};
+pub use bulk::{Pairs, bulk, pair_by_key};
 pub use ignore::{RULE_LEN_MAX, RuleError, Rules};
 pub use input::{Authenticate, Input, RunAt, VERIFIED_BYTES};
+pub use minimize::{Minimized, minimize};
+pub use perturb::{Follows, Perturbed, perturb};
 pub use report::*;
+pub use whatif::{Exchange, WhatIf, what_if};
 pub use world::World;
 
 use crate::error::Error;
 use aos_engine::skill::Skills;
 use compare::Outcome;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Makes skills as they would be in a world.
 pub type Probe<'a> = dyn Fn(&World) -> Arc<Skills> + Sync + 'a;
@@ -107,7 +117,12 @@ impl std::fmt::Debug for Options<'_> {
     }
 }
 
+/// Documents and seeds that were read already, a shelf for each side.
+pub(crate) type Shelves = [Mutex<rerun::Pantry>; 2];
+
 /// Compares a run of the first input with one of the second.
+///
+/// Needs [`aos_engine::expr::EVAL_STACK_BYTES`] of stack where causes are looked for.
 ///
 /// # Errors
 /// [`Error::NoRun`]; [`Error::Store`] when a disk fails. What is wrong with the bytes of a side is a verdict.
@@ -116,15 +131,22 @@ pub fn diff(
     runs: [RunAt; 2],
     options: &Options<'_>,
 ) -> Result<Report, Error> {
+    one(inputs, runs, options, &Shelves::default())
+}
+
+/// One pair among many.
+pub(crate) fn one(
+    inputs: [&Input<'_>; 2],
+    runs: [RunAt; 2],
+    options: &Options<'_>,
+    shelves: &Shelves,
+) -> Result<Report, Error> {
     match compare::compare(inputs, runs, options)? {
         Outcome::Settled(report) => Ok(*report),
         Outcome::Parted(mut report, compared) => {
-            let before = inputs[0].reads() + inputs[1].reads();
             if options.causes {
-                let mut pantries = Default::default();
-                classify::causes(&compared, &mut report, &mut pantries, options)?;
+                classify::causes(&compared, &mut report, shelves, options)?;
             }
-            report.cost.reads += inputs[0].reads() + inputs[1].reads() - before;
             compare::rows(&compared, &mut report, options.rows_max);
             Ok(*report)
         }

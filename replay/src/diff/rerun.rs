@@ -7,7 +7,7 @@ use super::event::{NormEvent, Stock, names};
 use super::input::Input;
 use crate::error::Error;
 use crate::reexecute::LogValues;
-use aos_engine::chain::Chain;
+use aos_engine::chain::{Chain, Emission};
 use aos_engine::fault::Fault;
 use aos_engine::history::{self, Values};
 use aos_engine::machine::{
@@ -22,9 +22,9 @@ use aos_format::digest::{Digest, RunId};
 use aos_format::event::{Event, Start};
 use aos_format::frame::Kind;
 use aos_format::offset::{Offset, Stride};
-use aos_store::{Source, StoredRecord};
+use aos_store::{Log, Source, StoredRecord};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Everything a run follows from.
 #[derive(Clone)]
@@ -87,6 +87,15 @@ impl Answers {
             }
         }
         answers
+    }
+
+    /// Puts an answer where none is recorded.
+    pub fn put(&mut self, key: String, answer: Answer) {
+        let request = None;
+        self.by_key
+            .entry(key)
+            .or_default()
+            .push(Recorded { request, answer });
     }
 
     /// Takes all answers to `key` from another side.
@@ -220,21 +229,51 @@ impl Recipe {
         machine
     }
 
+    /// Derives the history and appends it to a log, at most `limit` events of it. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the log takes no more.
+    pub fn record(&self, log: &Log, limit: usize) -> Result<(u64, Stopped), Error> {
+        let mut failed = None;
+        let mut count = 0;
+        let mut machine = self.machine();
+        let stopped = self.go(&mut machine, limit, &mut |emission| {
+            count += 1;
+            let appended = log.append(emission.draft.clone(), emission.kind, emission.seq);
+            failed = failed.take().or(appended.err());
+        });
+        match failed {
+            Some(error) => Err(error.into()),
+            None => {
+                log.flush()?;
+                Ok((count, stopped))
+            }
+        }
+    }
+
     /// Drives a machine on from where it is.
     pub fn drive(&self, mut machine: Machine, mut stock: Stock, limit: usize) -> Derived {
         let mut events = Vec::new();
+        let stopped = self.go(&mut machine, limit, &mut |emission| {
+            events.push(NormEvent::made(emission, &mut stock));
+        });
+        Derived { events, stopped }
+    }
+
+    /// Drives a machine with the recorded answers and hands out what it makes, at most `limit` events.
+    fn go(&self, machine: &mut Machine, limit: usize, each: &mut dyn FnMut(&Emission)) -> Stopped {
         let mut made = Vec::new();
         let mut answer = None;
+        let mut left = limit;
         let mut used: BTreeMap<String, usize> = BTreeMap::new();
         loop {
-            let need = machine.advance(answer.take(), 64, &mut made);
-            for emission in made.drain(..) {
-                events.push(NormEvent::made(&emission, &mut stock));
+            let need = machine.advance(answer.take(), left.min(64), &mut made);
+            for emission in made.drain(..).take(left) {
+                each(&emission);
+                left -= 1;
             }
-            if events.len() >= limit {
-                events.truncate(limit);
-                let stopped = Stopped::Limit;
-                return Derived { events, stopped };
+            if left == 0 {
+                return Stopped::Limit;
             }
             let (key, request) = match &need {
                 Need::More => continue,
@@ -242,10 +281,7 @@ impl Recipe {
                     answer = Some(Answer::Fired);
                     continue;
                 }
-                Need::Ended(_) => {
-                    let stopped = Stopped::Ended;
-                    return Derived { events, stopped };
-                }
+                Need::Ended(_) => return Stopped::Ended,
                 Need::Clock(subject) => {
                     let at = machine.clock_activation(*subject);
                     (clock_key(&at, subject.name()), None)
@@ -261,10 +297,7 @@ impl Recipe {
                     *number += 1;
                     answer = Some(found);
                 }
-                None => {
-                    let stopped = Stopped::Needs(key);
-                    return Derived { events, stopped };
-                }
+                None => return Stopped::Needs(key),
             }
         }
     }
@@ -357,7 +390,7 @@ pub(crate) fn kitchen(
     input: &Input<'_>,
     start_record: &StoredRecord,
     events: &[NormEvent],
-    pantry: &mut Pantry,
+    pantry: &Mutex<Pantry>,
     skills: &[Arc<Skills>],
 ) -> Result<Kitchen, Error> {
     let view = start_record.view()?;
@@ -373,9 +406,12 @@ pub(crate) fn kitchen(
         return Ok(nothing("a run"));
     };
     let offset = start_record.offset();
-    let definition = pantry.definition(input, start.definition, offset)?;
     let info = start_info(start_record);
-    let root = pantry.seed(input, info.root_seed, offset)?;
+    let (definition, root) = {
+        let mut pantry = pantry.lock().unwrap_or_else(PoisonError::into_inner);
+        let definition = pantry.definition(input, start.definition, offset)?;
+        (definition, pantry.seed(input, info.root_seed, offset)?)
+    };
     let recipe = (|| {
         if start.semantics != SEMANTICS || !start.behaviour.is_empty() {
             return Err(format!(

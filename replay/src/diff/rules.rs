@@ -582,7 +582,7 @@ fn reordered(case: &Case<'_, '_, '_>, scene: &Scene<'_>) -> Option<Try> {
     let given = scene.given();
     let permuted = |diff: &&FieldDiff| {
         diff.change == Change::Reordered
-            || matches!((&diff.a, &diff.b), (Some(x), Some(y)) if tokens(x) == tokens(y))
+            || matches!((&diff.a, &diff.b), (Some(x), Some(y)) if tokens(x).is_some() && tokens(x) == tokens(y))
     };
     if given.is_empty() || given.len() != scene.diffs.len() || !given.iter().all(permuted) {
         return None;

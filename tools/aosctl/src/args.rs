@@ -61,6 +61,16 @@ pub enum Command {
     Verify(Verify),
     /// Compare two runs or logs: where they part, in which field, and why
     Diff(crate::command::diff::Diff),
+    /// Find the first event of a run after which something no longer holds
+    Bisect(crate::command::bisect::Bisect),
+    /// Derive a run again with something exchanged, into a new log, and compare
+    Whatif(crate::command::whatif::WhatIf),
+    /// Find the smallest input with which two runs still end differently
+    Minimize(crate::command::minimize::Minimize),
+    /// Try a workflow under shifted circumstances: which steps follow what they should not?
+    Perturb(crate::command::perturb::Perturb),
+    /// Compare all logs of a directory with one of them, and count causes
+    Summary(crate::command::summary::Summary),
     /// List the runs of a log
     Runs(Runs),
     /// Show the history of a run

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod backup;
+pub mod bisect;
 mod checkpoint;
 mod demo;
 pub mod diff;
@@ -8,6 +9,8 @@ mod explain;
 mod fsck;
 pub mod import;
 mod log;
+pub mod minimize;
+pub mod perturb;
 mod replay;
 mod resolve;
 mod resume;
@@ -16,6 +19,8 @@ mod runs;
 pub mod salvage;
 mod sample;
 mod show;
+pub mod summary;
+pub mod whatif;
 
 use crate::args::{Checkpoint, Command, Log};
 use crate::exit::Exit;
@@ -35,6 +40,11 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Replay(args) => replay::replay(args, out),
         Command::Verify(args) => replay::verify(args, out),
         Command::Diff(args) => diff::diff(args, out),
+        Command::Bisect(args) => bisect::bisect(args, out),
+        Command::Whatif(args) => whatif::whatif(args, out),
+        Command::Minimize(args) => minimize::minimize(args, out),
+        Command::Perturb(args) => perturb::perturb(args, out),
+        Command::Summary(args) => summary::summary(args, out),
         Command::Runs(args) => runs::runs(args, out),
         Command::Show(args) => show::show(args, out),
         Command::Import(args) => import::import(args, out),

@@ -64,6 +64,33 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The one run that an argument names, or the only one there is.
+    ///
+    /// # Errors
+    /// As [`Opened::find`]; [`failure::AMBIGUOUS`] when there are several.
+    pub fn one(&self, input: &Input<'_>) -> Result<RunAt, Failure> {
+        match &self.named.which {
+            Which::One(name) => self.find(input, name),
+            Which::All | Which::Listed(_) => {
+                let index = input.index().map_err(failure::store(&self.named.path))?;
+                let mut runs = index.rows.runs.values();
+                match (runs.next(), runs.next()) {
+                    (Some(only), None) => Ok(RunAt::of(only)),
+                    (None, _) => Err(no_runs(&self.named.path)),
+                    (Some(_), Some(_)) => {
+                        let message = "which run is meant: the log has several";
+                        Err(Failure::new(failure::AMBIGUOUS, Exit::Usage, message)
+                            .place(failure::shown(&self.named.path))
+                            .next(format!(
+                                "aosctl runs {}",
+                                failure::argument(&self.named.path)
+                            )))
+                    }
+                }
+            }
+        }
+    }
+
     /// Opens what an argument names.
     ///
     /// # Errors

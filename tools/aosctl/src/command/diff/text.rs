@@ -3,8 +3,8 @@
 use crate::failure;
 use crate::output::printable;
 use aos_replay::diff::{
-    Authenticated, Cause, Change, Class, Distance, EventRef, FieldDiff, Op, Pair, Report, Side,
-    Status, Verdict,
+    Authenticated, Bulk, Cause, Change, Class, Distance, EventRef, FieldDiff, Op, Pair, Report,
+    Side, Status, Verdict,
 };
 use std::io::IsTerminal;
 
@@ -395,4 +395,73 @@ fn next(report: &Report) -> String {
             &report.b.run[..report.b.run.len().min(12)]
         ),
     }
+}
+
+/// A comparison of many pairs in lines: counts, groups by cause, and what stands on one side alone.
+pub fn bulk_lines(bulk: &Bulk, paint: Paint) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{}: {} pairs: {} equal, {} differ ({} of them benign), {} in progress, {} undecided, {} damaged",
+        paint.strong(bulk.verdict.name()),
+        bulk.pairs,
+        bulk.equal,
+        bulk.differ,
+        bulk.benign,
+        bulk.prefix,
+        bulk.undecided,
+        bulk.damaged
+    )];
+    for (name, side) in [("a", &bulk.a), ("b", &bulk.b)] {
+        lines.push(side_line(name, side, paint));
+    }
+    for (name, count, keys) in [
+        ("only a", bulk.only_a_count, &bulk.only_a),
+        ("only b", bulk.only_b_count, &bulk.only_b),
+    ] {
+        if count > 0 {
+            let more = if count > keys.len() as u64 {
+                ", …"
+            } else {
+                ""
+            };
+            lines.push(format!(
+                "{name:<9} {count} runs: {}{more}",
+                printable(&keys.join(", "))
+            ));
+        }
+    }
+    let room = LINES_MAX - lines.len() - 2;
+    for group in bulk.groups.iter().take(room) {
+        let place = match (group.benign, group.step.is_empty()) {
+            (true, _) => "no value differs".into(),
+            (false, true) => printable(&group.path),
+            (false, false) => format!(
+                "values part at {} {}",
+                printable(&group.step),
+                printable(&group.path)
+            ),
+        };
+        lines.push(format!(
+            "{:>8}  {}: {place}  (keys {})",
+            group.count,
+            printable(&group.causes),
+            printable(&group.examples.join(", "))
+        ));
+    }
+    if bulk.groups.len() > room {
+        lines.push(format!(
+            "          {} groups more; -o json shows all",
+            bulk.groups.len() - room
+        ));
+    }
+    let next = match bulk.groups.first().and_then(|group| group.examples.first()) {
+        Some(key) if bulk.verdict == Verdict::Differ => format!(
+            "aosctl diff {}:{} {}",
+            failure::quoted(&bulk.a.source),
+            failure::quoted(key),
+            failure::quoted(&bulk.b.source)
+        ),
+        _ => "-o json shows everything".into(),
+    };
+    lines.push(format!("next      {next}"));
+    lines
 }
