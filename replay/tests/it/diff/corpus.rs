@@ -6,12 +6,8 @@ use aos_format::offset::Stride;
 use aos_replay::diff::{Authenticate, Class, Input, Options, Report, Status, Verdict, World, diff};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Pairs of each class; `AOS_CORPUS=N` makes another number of them.
+/// Pairs of each class.
 const CASES: u64 = 50;
-
-fn cases() -> u64 {
-    std::env::var("AOS_CORPUS").map_or(CASES, |count| count.parse().unwrap())
-}
 
 fn report(pair: &Pair) -> Report {
     let (left, right) = (pair.a.reader(), pair.b.reader());
@@ -113,7 +109,7 @@ fn planted_causes_are_found_and_no_other_is_confirmed() {
     let mut confusion = Confusion::default();
     let mut recalled: BTreeMap<Class, (u64, u64)> = BTreeMap::new();
     for class in Class::ALL {
-        for number in 0..cases() {
+        for number in 0..CASES {
             let seed = *class as u64 * 1_000_000 + number;
             let pair = planted(*class, &mut Dice(seed)).expect("every class can be planted");
             let report = report(&pair);
@@ -165,7 +161,7 @@ fn causes_that_meet_are_told_apart() {
     let (mut found, mut all) = (0, 0);
     let mut confusion = Confusion::default();
     let mut seed = 7_000_000;
-    while all < cases() {
+    while all < CASES {
         seed += 1;
         let mut dice = Dice(seed);
         let (first, second) = (dice.pick(&MEETING), dice.pick(&MEETING));
@@ -226,7 +222,7 @@ fn again(make: &Make, dice: &mut Dice) -> (Vec<Part>, Written) {
 #[test]
 fn equal_runs_and_runs_in_progress_raise_no_alarm() {
     let skills = vec![skills("1", super::planted::honest())];
-    for number in 0..cases() * 20 {
+    for number in 0..CASES * 20 {
         let mut dice = Dice(9_000_000 + number);
         let make = make(&mut dice);
         let (parts, b) = again(&make, &mut dice);

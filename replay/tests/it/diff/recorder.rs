@@ -52,6 +52,9 @@ pub fn skills(version: &str, work: Work) -> Arc<Skills> {
     Arc::new(skills)
 }
 
+/// A change of a checkpoint's state.
+pub type Changed = fn(&str) -> String;
+
 /// Everything a recorded run is made from.
 #[derive(Clone)]
 pub struct Make {
@@ -67,7 +70,7 @@ pub struct Make {
     pub clock_ns: i64,
     pub substitutes: BTreeMap<String, Substitute>,
     /// After that many events a checkpoint is taken, its state changed by this, and the run goes on from there.
-    pub checkpoint: Option<(usize, fn(&str) -> String)>,
+    pub checkpoint: Option<(usize, Changed)>,
 }
 
 /// One record, taken apart. Every value is stored where it is named.
@@ -203,7 +206,7 @@ impl Make {
     fn checkpointed(
         &self,
         mut machine: Machine,
-        change: fn(&str) -> String,
+        change: Changed,
         parts: &mut Vec<Part>,
         stock: &mut BTreeMap<(u64, u8), Vec<u8>>,
     ) -> Machine {
