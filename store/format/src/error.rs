@@ -122,6 +122,14 @@ pub enum Error {
         /// What is wrong.
         why: &'static str,
     },
+    /// Values that are not the ones the deterministic part names.
+    #[error("value in slot {slot}: {why}")]
+    BadValue {
+        /// The slot.
+        slot: u8,
+        /// What is wrong.
+        why: &'static str,
+    },
 }
 
 impl Error {
@@ -143,6 +151,7 @@ impl Error {
             Error::Stale { .. } => "AOS-F013",
             Error::BadRecord { .. } => "AOS-F014",
             Error::BadField { .. } => "AOS-F015",
+            Error::BadValue { .. } => "AOS-F016",
         }
     }
 }

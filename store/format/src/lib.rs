@@ -24,6 +24,8 @@ pub mod digest;
 mod error;
 pub mod event;
 pub mod frame;
+pub mod leaf;
+pub mod merkle;
 pub mod offset;
 pub mod record;
 pub mod segment;
