@@ -145,7 +145,10 @@ pub fn check_values(
         }
     }
     if let Some((slot, _)) = names.next() {
-        return Err(bad(*slot, "its history names it, its table of values does not"));
+        return Err(bad(
+            *slot,
+            "its history names it, its table of values does not",
+        ));
     }
     if at < body.len() {
         return Err(bad(0, "bytes behind its values"));
@@ -184,7 +187,10 @@ fn check_value(
             return Err(bad(entry.slot, "not behind the value before it"));
         }
         if !name.matches(&entry.salt, bytes) {
-            return Err(bad(entry.slot, "its bytes do not have the digest that its history names"));
+            return Err(bad(
+                entry.slot,
+                "its bytes do not have the digest that its history names",
+            ));
         }
         found.here += 1;
     }

@@ -61,8 +61,7 @@ impl Archive {
                 last = frame.header.offset;
                 end = frame.header.end();
                 places.push((last, number as u32, at as u32));
-                let stored =
-                    StoredRecord::carried(identity, last, frame.bytes, &container.file)?;
+                let stored = StoredRecord::carried(identity, last, frame.bytes, &container.file)?;
                 rows.take(&stored)?;
                 at += frame.bytes.len();
             }

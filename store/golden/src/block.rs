@@ -76,7 +76,12 @@ impl BlockHead {
 }
 
 /// The bytes of a block that holds `raw`, `count` records from number `first` on.
-pub(crate) fn encode(raw: &[u8], count: u32, first: u64, compress: bool) -> Result<Vec<u8>, String> {
+pub(crate) fn encode(
+    raw: &[u8],
+    count: u32,
+    first: u64,
+    compress: bool,
+) -> Result<Vec<u8>, String> {
     let packed = match compress {
         true => Some(zstd::bulk::compress(raw, 3).map_err(|error| error.to_string())?),
         false => None,
@@ -140,7 +145,10 @@ impl Block {
         let stored = container.bytes(body_at, head.stored_len as usize)?;
         let crc = crc32(&stored);
         if crc != head.crc {
-            return Err(corrupt(format!("CRC {:08x}", head.crc), format!("{crc:08x}")));
+            return Err(corrupt(
+                format!("CRC {:08x}", head.crc),
+                format!("{crc:08x}"),
+            ));
         }
         let len = zstd::bulk::decompress_to_buffer(&stored, &mut *raw)
             .map_err(|error| corrupt("a zstd frame".into(), error.to_string()))?;

@@ -369,7 +369,10 @@ impl Container {
                 return Err(corrupt("AOSNOTE", hex(&head[..8])));
             }
             if len as usize > NOTE_LEN_MAX || u64::from(len) > self.len - at - NOTE_HEAD_LEN {
-                return Err(corrupt("a note that ends with the file", format!("{len} bytes")));
+                return Err(corrupt(
+                    "a note that ends with the file",
+                    format!("{len} bytes"),
+                ));
             }
             let text = self.bytes(at + NOTE_HEAD_LEN, len as usize)?;
             if crc32(&text) != crc {

@@ -37,9 +37,10 @@ pub use note::{Checkpoint, Note, Signature};
 pub use proof::{Shown, check, checkpoint, prove, prove_consistency};
 pub use redact::{Cut, Redacted, redact};
 pub use resign::resign;
-pub use seal::{Sealed, Selection, SealOptions, seal};
+pub use seal::{SealOptions, Sealed, Selection, seal};
 pub use trust::{Trust, Verifier};
 pub use verify::{
-    AnchorState, Finding, SignatureReport, SignatureState, Verdict, Verification, VerifyOptions, verify,
+    AnchorState, Finding, SignatureReport, SignatureState, Verdict, Verification, VerifyOptions,
+    verify,
 };
 pub use witness::{Request as WitnessRequest, witness};

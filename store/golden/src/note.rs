@@ -133,12 +133,10 @@ impl Note {
     /// # Errors
     /// [`Error::KeyUse`] for a key that is not Ed25519.
     pub fn cosign(&mut self, key: &Key, time: u64) -> Result<(), Error> {
-        let public = key
-            .public(Purpose::Witness)
-            .ok_or_else(|| Error::KeyUse {
-                name: key.name().into(),
-                why: "a witness signs with ed25519".into(),
-            })?;
+        let public = key.public(Purpose::Witness).ok_or_else(|| Error::KeyUse {
+            name: key.name().into(),
+            why: "a witness signs with ed25519".into(),
+        })?;
         let mut bytes = time.to_be_bytes().to_vec();
         bytes.extend(key.sign(Purpose::Witness, cosigned(time, &self.text).as_bytes()));
         self.signatures.push(Signature {

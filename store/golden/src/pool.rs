@@ -101,16 +101,12 @@ mod tests {
     fn results_come_in_order_from_any_number_of_threads() {
         for workers in [1, 2, 7] {
             let mut seen = Vec::new();
-            let taken: Result<(), ()> = in_order(
-                workers,
-                100,
-                &|index| index * index,
-                |index, square| {
+            let taken: Result<(), ()> =
+                in_order(workers, 100, &|index| index * index, |index, square| {
                     assert_eq!(square, index * index);
                     seen.push(index);
                     Ok(())
-                },
-            );
+                });
             assert_eq!(taken, Ok(()));
             assert_eq!(seen, (0..100).collect::<Vec<_>>());
         }
@@ -118,12 +114,9 @@ mod tests {
 
     #[test]
     fn a_failure_ends_it() {
-        let taken = in_order(
-            3,
-            1000,
-            &|index| index,
-            |index, _| if index == 5 { Err(index) } else { Ok(()) },
-        );
+        let taken = in_order(3, 1000, &|index| index, |index, _| {
+            if index == 5 { Err(index) } else { Ok(()) }
+        });
         assert_eq!(taken, Err(5));
     }
 }

@@ -87,7 +87,11 @@ fn plan_of(
             true => String::from_utf8_lossy(raw[0]).into_owned(),
             false => String::new(),
         };
-        if !cut.step.as_deref().is_none_or(|step| names(&activation, step)) {
+        if !cut
+            .step
+            .as_deref()
+            .is_none_or(|step| names(&activation, step))
+        {
             continue;
         }
         for (slot, value) in slots(kind, view.det()).map_err(unreadable(record.offset()))? {
@@ -189,9 +193,8 @@ fn write(archive: &Archive, out: &Path, plan: &Plan, done: &mut Redacted) -> Res
             at = end;
         }
         let compress = !block.head.is_plain();
-        let bytes = block::encode(&raw, block.head.count, block.head.first, compress).map_err(
-            |why| Error::Selection { why },
-        )?;
+        let bytes = block::encode(&raw, block.head.count, block.head.first, compress)
+            .map_err(|why| Error::Selection { why })?;
         payload_len += bytes.len() as u64;
         file.write(&bytes)?;
     }

@@ -18,7 +18,7 @@ use aos_format::offset::Offset;
 use aos_format::record::StreamId;
 use aos_format::segment::Identity;
 use aos_format::wire::{align16, crc32};
-use aos_store::{Aligned, LogReader, RunRow, RunStatus, Rows, StoredRecord, TailState};
+use aos_store::{Aligned, LogReader, Rows, RunRow, RunStatus, StoredRecord, TailState};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -75,7 +75,11 @@ pub struct Sealed {
 pub fn seal(reader: &LogReader, out: &Path, options: &SealOptions<'_>) -> Result<Sealed, Error> {
     let folder = out.is_dir();
     let identity = reader.identity();
-    let mut file = NewFile::create(&if folder { out.join("seal") } else { out.to_owned() })?;
+    let mut file = NewFile::create(&if folder {
+        out.join("seal")
+    } else {
+        out.to_owned()
+    })?;
     file.write(&[0; HEADER_LEN as usize])?;
     let chosen = Chosen::new(reader, options)?;
     let written = write_blocks(reader, &chosen, options, identity, &mut file)?;
@@ -187,9 +191,11 @@ impl Chosen {
                         });
                     }
                 }
-                joined(starts.iter().map(|start| {
-                    (*start, stride.segment_end(*start).min(tail.durable))
-                }))
+                joined(
+                    starts
+                        .iter()
+                        .map(|start| (*start, stride.segment_end(*start).min(tail.durable))),
+                )
             }
             Selection::Runs(runs) => {
                 control = with_runs(reader, runs)?;
@@ -211,7 +217,10 @@ impl Chosen {
         }
         match &self.selection {
             Selection::All => true,
-            Selection::Segments(_) => self.ranges.iter().any(|(start, end)| *start <= at && at < *end),
+            Selection::Segments(_) => self
+                .ranges
+                .iter()
+                .any(|(start, end)| *start <= at && at < *end),
             Selection::Runs(runs) => match stream.as_run() {
                 Some(run) => runs.contains(&run),
                 None => self.control.contains(&at),
@@ -238,7 +247,13 @@ impl Chosen {
             let head = written.heads.get(&StreamId::run(row.run));
             head.is_some_and(|head| head.count == head.seq)
         };
-        let runs: Vec<RunEntry> = written.rows.runs.values().filter(whole).map(entry).collect();
+        let runs: Vec<RunEntry> = written
+            .rows
+            .runs
+            .values()
+            .filter(whole)
+            .map(entry)
+            .collect();
         let (selection, origin) = match &self.selection {
             Selection::All => ("all", origin(identity.log_id, "")),
             Selection::Segments(starts) if self.is_prefix() => {

@@ -206,9 +206,7 @@ impl Trust {
         let value: Value = serde_json::from_slice(bytes)
             .map_err(|error| bad(format!("it is not JSON: {error}")))?;
         let object = Reader::new(&value).map_err(bad)?;
-        object
-            .only(&["schema", "threshold", "keys"])
-            .map_err(bad)?;
+        object.only(&["schema", "threshold", "keys"]).map_err(bad)?;
         if object.text("schema").map_err(bad)? != "aos.trust.v1" {
             return Err(bad("its schema is not aos.trust.v1".into()));
         }

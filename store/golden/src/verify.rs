@@ -581,7 +581,8 @@ impl<'a> Checker<'a> {
 
     fn anchor_note(&mut self, checkpoint: &Checkpoint, note: Option<&Note>, trust: Option<&Trust>) {
         for signature in note.iter().flat_map(|note| &note.signatures) {
-            let failed = note.is_some_and(|note| judge(note, signature, trust).0 == SignatureState::Fails);
+            let failed =
+                note.is_some_and(|note| judge(note, signature, trust).0 == SignatureState::Fails);
             if failed {
                 self.found.tampered(
                     0,
@@ -628,7 +629,11 @@ impl<'a> Checker<'a> {
         let holds = |head: &crate::block::BlockHead| {
             head.first <= number && number < head.first + u64::from(head.count)
         };
-        let index = self.container.heads.iter().position(|(_, head)| holds(head));
+        let index = self
+            .container
+            .heads
+            .iter()
+            .position(|(_, head)| holds(head));
         let Some(index) = index else { return Ok(None) };
         let block = match Block::read(self.container, index) {
             Ok(block) => block,
@@ -647,7 +652,9 @@ fn judge(
     signature: &crate::note::Signature,
     trust: Option<&Trust>,
 ) -> (SignatureState, Option<usize>) {
-    let verifiers = trust.map(|trust| trust.verifiers.as_slice()).unwrap_or_default();
+    let verifiers = trust
+        .map(|trust| trust.verifiers.as_slice())
+        .unwrap_or_default();
     let mut known = (SignatureState::Unknown, None);
     for (who, verifier) in verifiers.iter().enumerate() {
         match verifier.holds(&note.text, signature) {

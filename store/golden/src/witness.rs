@@ -87,8 +87,11 @@ fn continues(last: &(u64, Digest), new: &Checkpoint, proof: Option<&[u8]>) -> Re
     let shown = check(proof, None).map_err(|error| fork(error.to_string()))?;
     let old = older(proof)?;
     let fits = (old.size, old.root) == (*size, *root)
-        && (&shown.checkpoint.origin, shown.checkpoint.size, shown.checkpoint.root)
-            == (&new.origin, new.size, new.root);
+        && (
+            &shown.checkpoint.origin,
+            shown.checkpoint.size,
+            shown.checkpoint.root,
+        ) == (&new.origin, new.size, new.root);
     match fits {
         true => Ok(()),
         false => Err(fork("the proof is of other checkpoints".into())),

@@ -83,6 +83,14 @@ pub enum Command {
     /// Look into a log, or check it
     #[command(subcommand)]
     Log(Log),
+    /// Seal parts of a log into signed files that anybody can verify, years later
+    #[command(subcommand)]
+    Golden(crate::command::golden::args::Golden),
+    /// Make and rotate the keys that sign archives
+    #[command(subcommand)]
+    Key(crate::command::key::KeyCommand),
+    /// Cosign a checkpoint that continues what was seen before
+    Witness(crate::command::golden::args::Witness),
     /// Write made-up inputs for examples and tests
     #[command(subcommand)]
     Sample(Sample),

@@ -38,7 +38,10 @@ fn mth(leaves: &[Digest]) -> Digest {
         [] => empty_root(),
         [leaf] => *leaf,
         _ => {
-            let k = (0..).map(|i| 1 << i).find(|k| 2 * k >= leaves.len()).unwrap();
+            let k = (0..)
+                .map(|i| 1 << i)
+                .find(|k| 2 * k >= leaves.len())
+                .unwrap();
             node_hash(&mth(&leaves[..k]), &mth(&leaves[k..]))
         }
     }

@@ -96,7 +96,9 @@ fn every_flipped_bit_is_found_although_every_checksum_was_made_to_hold() {
             .iter()
             .any(|frame| frame.start <= byte && byte < frame.start + 12)
             || (BLOCK_AT..FRAMES_AT).contains(&byte);
-        let note = 64 + header(&good).payload_len as usize + 32 * header(&good).records as usize
+        let note = 64
+            + header(&good).payload_len as usize
+            + 32 * header(&good).records as usize
             + header(&good).manifest_len as usize;
         if in_crc || (note..note + 16).contains(&byte) {
             continue;
@@ -106,7 +108,10 @@ fn every_flipped_bit_is_found_although_every_checksum_was_made_to_hold() {
         mend(&mut bad);
         let found = refused(bad, &trust, &format!("bit {bit}"));
         if (FRAMES_AT..end).contains(&byte) {
-            let number = frames.iter().position(|frame| frame.contains(&byte)).unwrap() as u64;
+            let number = frames
+                .iter()
+                .position(|frame| frame.contains(&byte))
+                .unwrap() as u64;
             assert_eq!(found.verdict, Verdict::Tampered, "bit {bit}: {found:?}");
             assert_eq!(found.good_records, number, "bit {bit}: {found:?}");
         }
@@ -158,7 +163,10 @@ fn with_frames(good: &[u8], frames: &[&[u8]]) -> Vec<u8> {
 fn records_swapped_left_out_doubled_or_from_elsewhere_are_found() {
     let (good, key) = archive();
     let trust = trust(&[&key]);
-    let frames: Vec<&[u8]> = frames(&good).into_iter().map(|frame| &good[frame]).collect();
+    let frames: Vec<&[u8]> = frames(&good)
+        .into_iter()
+        .map(|frame| &good[frame])
+        .collect();
     assert_eq!(with_frames(&good, &frames), good);
     for at in 0..frames.len() {
         let mut left_out = frames.clone();
@@ -227,7 +235,10 @@ fn signatures_stripped_swapped_or_by_another_key_do_not_count() {
     // The right key id with another secret's MAC, and the other way round.
     let other = key(Algorithm::HmacSha256, 2);
     let reader = log(1);
-    let (_, by_other) = sealed(&reader, &options(Selection::All, std::slice::from_ref(&other)));
+    let (_, by_other) = sealed(
+        &reader,
+        &options(Selection::All, std::slice::from_ref(&other)),
+    );
     assert_eq!(
         judged(by_other.clone(), &trust(&[&other]), None).verdict,
         Verdict::Valid
@@ -236,7 +247,9 @@ fn signatures_stripped_swapped_or_by_another_key_do_not_count() {
     assert_eq!(found.verdict, Verdict::Untrusted);
     let line = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        text[text.rfind("gold ").unwrap() + 5..].trim_end().to_owned()
+        text[text.rfind("gold ").unwrap() + 5..]
+            .trim_end()
+            .to_owned()
     };
     let (mine, theirs) = (line(&good), line(&by_other));
     // Key ids are the first four bytes: five characters of base64 and a part of the sixth.

@@ -5,7 +5,8 @@ use aos_disk::sim::SimDisk;
 use aos_format::offset::Offset;
 use aos_format::record::StreamId;
 use aos_golden::{
-    Algorithm, AnchorState, Archive, Error, SealOptions, Selection, Verdict, VerifyOptions, seal, verify,
+    Algorithm, AnchorState, Archive, Error, SealOptions, Selection, Verdict, VerifyOptions, seal,
+    verify,
 };
 use aos_store::Source;
 use std::collections::BTreeSet;

@@ -74,7 +74,13 @@ pub fn grow(disk: &SimDisk, keys: std::ops::Range<u64>) {
 /// The run of a key.
 pub fn run(reader: &LogReader, key: &str) -> RunId {
     let index = reader.index().unwrap();
-    index.rows.runs.values().find(|row| row.key == key).unwrap().run
+    index
+        .rows
+        .runs
+        .values()
+        .find(|row| row.key == key)
+        .unwrap()
+        .run
 }
 
 pub fn key(algorithm: Algorithm, seed: u8) -> Key {

@@ -8,6 +8,8 @@ pub mod diff;
 mod explain;
 mod fsck;
 pub mod import;
+pub mod golden;
+pub mod key;
 mod log;
 pub mod minimize;
 pub mod perturb;
@@ -57,6 +59,9 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Log(Log::Backup(args)) => backup::backup(args, out),
         Command::Log(Log::Restore(args)) => backup::restore(args, out),
         Command::Log(Log::Salvage(args)) => salvage::salvage(args, out),
+        Command::Golden(command) => golden::golden(command, out),
+        Command::Key(command) => key::run(command, out),
+        Command::Witness(args) => golden::witness(args, out),
         Command::Sample(args) => sample::sample(args, out),
         Command::Explain(args) => explain::explain(args, out),
         Command::Completions(args) => explain::completions(args, out),

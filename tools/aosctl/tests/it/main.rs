@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod docs;
 mod effects;
+mod golden;
 mod harness;
 mod import;
 mod kill;

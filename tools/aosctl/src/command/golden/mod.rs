@@ -1,0 +1,120 @@
+//! `aosctl golden` and `aosctl witness`
+
+pub mod args;
+mod proofs;
+mod seal;
+mod verify;
+
+use crate::exit::Exit;
+use crate::failure::{self, Failure};
+use crate::output::Output;
+use aos_golden::{Container, Error, ErrorKind, Key, KeySource, Manifest, Trust, Verifier};
+use args::{Golden, Trusting};
+use std::path::Path;
+
+pub use proofs::witness;
+
+/// Does what the command line says.
+///
+/// # Errors
+/// What kept it from being done.
+pub fn golden(command: &Golden, out: &mut Output) -> Result<Exit, Failure> {
+    match command {
+        Golden::Seal(args) => seal::seal(args, out),
+        Golden::Verify(args) => verify::verify(args, out),
+        Golden::Show(args) => seal::show(args, out),
+        Golden::Resign(args) => seal::resign(args, out),
+        Golden::Redact(args) => seal::redact(args, out),
+        Golden::Checkpoint(args) => proofs::checkpoint(args, out),
+        Golden::Prove(args) => proofs::prove(args, out),
+        Golden::Consistency(args) => proofs::consistency(args, out),
+        Golden::CheckProof(args) => proofs::check_proof(args, out),
+    }
+}
+
+/// What an error on an archive, key or proof means to the caller.
+pub fn failed(path: &Path) -> impl Fn(Error) -> Failure + '_ {
+    move |error| {
+        let name = failure::argument(path);
+        let exit = match error.kind() {
+            ErrorKind::NotFound => Exit::NotFound,
+            ErrorKind::Damaged => Exit::Damaged,
+            ErrorKind::Refused => Exit::Refused,
+            ErrorKind::Incomplete | ErrorKind::Unsupported => Exit::Undecided,
+            ErrorKind::Invalid => Exit::Usage,
+            _ => Exit::Environment,
+        };
+        let next = match &error {
+            Error::UnsafeKeyFile { path, .. } => {
+                format!("chmod 600 {}", failure::argument(path))
+            }
+            Error::Exists { path } => format!("ls -l {}", failure::argument(path)),
+            Error::Io { .. } => format!("ls -ld {name}"),
+            Error::Corrupt { .. } | Error::Tampered { .. } => {
+                format!("aosctl golden verify {name}")
+            }
+            error => format!("aosctl explain {}", error.code()),
+        };
+        let place = match &error {
+            Error::Corrupt { at, .. } | Error::Tampered { at, .. } => {
+                format!("{}, byte {at}", failure::shown(path))
+            }
+            _ => failure::shown(path),
+        };
+        Failure::new(error.code(), exit, error.to_string())
+            .place(place)
+            .next(next)
+    }
+}
+
+/// Where a key comes from, in messages.
+pub fn shown(source: &KeySource) -> String {
+    match source {
+        KeySource::File(path) => path.display().to_string(),
+        KeySource::Stdin => "standard input".into(),
+        KeySource::Descriptor(number) => format!("fd:{number}"),
+    }
+}
+
+/// Reads a key.
+///
+/// # Errors
+/// An unsafe file, or bytes that are no key.
+pub fn key(source: &KeySource) -> Result<Key, Failure> {
+    let name = shown(source);
+    let fail = failed(Path::new(&name));
+    let bytes = aos_golden::read_secret(source).map_err(&fail)?;
+    Key::from_file(&bytes, &name).map_err(&fail)
+}
+
+/// Which keys count; `None` when the command line names none.
+///
+/// # Errors
+/// Those of reading them.
+pub fn trust(args: &Trusting) -> Result<Option<Trust>, Failure> {
+    if let Some(path) = &args.trust {
+        return Trust::read(path).map(Some).map_err(failed(path));
+    }
+    match &args.key {
+        Some(source) => Ok(Some(Trust::of(vec![Verifier::of_key(&key(source)?)]))),
+        None => Ok(None),
+    }
+}
+
+/// The manifest of an archive, unjudged.
+///
+/// # Errors
+/// A file that is no archive.
+pub fn manifest(path: &Path) -> Result<(Container, Manifest), Failure> {
+    let container = Container::open(path).map_err(failed(path))?;
+    let manifest = Manifest::decode(&container.manifest).map_err(failed(path))?;
+    Ok((container, manifest))
+}
+
+/// Reads a file whole.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| failure::file("read", path, &error))
+}
