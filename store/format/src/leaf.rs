@@ -1,42 +1,29 @@
 //! The leaf of a record: what a seal covers of it.
 //!
 //! ```text
-//! leaf = SHA-256(0x00 | "aos.leaf.v1" in 16 bytes | frame header without its two CRCs, 56 bytes
-//!                | position u32, length u32 and SHA-256 of the deterministic part | the record without that part)
+//! leaf = SHA-256(0x00 | "aos.leaf.v1" padded to 16 | frame header from its kind on, bytes 12..64
+//!                | SHA-256 of the deterministic part | the record behind that part | of each value:
+//!                    stored here, or cut off:  slot << 3
+//!                    anything else:            as it stands)
 //! ```
 //!
-//! So offset, kind, links, lane, times and extras are covered, nothing is hashed twice, and the bytes of values are covered
-//! by their digests in the deterministic part. That a value can be cut off later, these fields of its entry stand in the
-//! leaf in a form that does not change then:
+//! So offset, kind, links, lane, times and extras are covered and nothing is hashed twice. CRCs and the body's length follow
+//! from the rest. Bytes and salts of values are covered by their digests in the deterministic part, which is why a value can be
+//! cut off and the leaf stays. A record of a kind without values in this version (one that may be skipped) is covered whole:
+//! zeros in the place of the digest, then the body.
 //!
-//! ```text
-//! entry                                              start, salt in the leaf
-//! stored here, or cut off (start REDACTED, salt 0)   0, zeros: place and salt follow from the digest and the rules below
-//! elsewhere or not recorded                          ABSENT, SHA-256("aos.salt.v1" in 16 bytes | salt) cut to 16 bytes
-//! the same, its salt cut off (start REDACTED)        ABSENT, what stands in the place of the salt, not zeros
-//! ```
-//!
-//! A record without slots that this version knows (a kind that may be skipped) is covered whole, values included.
 //! [`check_values`] is the other half: it must hold wherever a leaf is trusted.
 
 use crate::Error;
 use crate::digest::Digest;
-use crate::event::{self, ValueRef};
+use crate::event::{fields, slots};
 use crate::frame::{FrameHeader, Kind};
-use crate::record::{ABSENT, REDACTED, RecordView, ValueEntry};
-use crate::wire::align16;
+use crate::record::{ABSENT, REDACTED, RecordView};
 use sha2::{Digest as _, Sha256};
 
 const LEAF_TAG: &[u8; 16] = b"aos.leaf.v1\0\0\0\0\0";
-const SALT_TAG: &[u8; 16] = b"aos.salt.v1\0\0\0\0\0";
-
-/// What stands in the place of a salt that was cut off from a value whose bytes are not in the record.
-pub fn salt_cover(salt: &[u8; 16]) -> [u8; 16] {
-    let digest = Digest::of_parts([SALT_TAG.as_slice(), salt]);
-    let mut cover = [0; 16];
-    cover.copy_from_slice(&digest.0[..16]);
-    cover
-}
+/// The frame header is covered from here on.
+const COVERED_FROM: usize = 12;
 
 /// A record's leaf and history digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,61 +34,38 @@ pub struct Leaf {
     pub history: Digest,
 }
 
-/// Computes leaves; keeps its scratch space.
-#[derive(Default, Debug)]
-pub struct Leaves {
-    scratch: Vec<u8>,
-}
-
-impl Leaves {
-    /// The leaf of a record. `body` is the frame's body without padding, `view` the record in it.
-    pub fn leaf(&mut self, header: &FrameHeader, body: &[u8], view: &RecordView<'_>) -> Leaf {
-        let mut hasher = Sha256::new();
-        hasher.update([0]);
-        hasher.update(LEAF_TAG);
-        hasher.update(&header.encode()[8..]);
-        if !has_slots(header.kind) {
-            hasher.update([0; 40]);
-            hasher.update(body);
-            return Leaf {
-                hash: Digest(hasher.finalize().into()),
-                history: view.digest(),
-            };
-        }
-        let parts = view.parts(body);
-        let history = view.digest();
-        hasher.update((parts.det.start as u32).to_le_bytes());
-        hasher.update((parts.det.len() as u32).to_le_bytes());
-        hasher.update(history.0);
-        self.scratch.clear();
-        self.scratch
-            .extend_from_slice(&body[..header.record_len as usize]);
-        for (entry, place) in view.values().zip(&parts.entries) {
-            let (start, salt) = lasting(&entry);
-            self.scratch[place.start..place.start + 4].copy_from_slice(&start.to_le_bytes());
-            self.scratch[place.salt..place.salt + 16].copy_from_slice(&salt);
-        }
-        hasher.update(&self.scratch[..parts.det.start]);
-        hasher.update(&self.scratch[parts.det.end..]);
-        Leaf {
-            hash: Digest(hasher.finalize().into()),
-            history,
+/// The leaf of a record. `body` is the frame's body without padding, `view` the record in it.
+pub fn leaf(header: &FrameHeader, body: &[u8], view: &RecordView<'_>) -> Leaf {
+    let history = view.digest();
+    let mut hasher = Sha256::new();
+    // One short message: gathered first, so that the hash takes whole blocks.
+    let mut start = [0; 1 + 16 + 52 + 32];
+    start[1..17].copy_from_slice(LEAF_TAG);
+    start[17..69].copy_from_slice(&header.encode()[COVERED_FROM..]);
+    if !has_values(header.kind) {
+        hasher.update(start);
+        hasher.update(body);
+    } else {
+        start[69..].copy_from_slice(&history.0);
+        hasher.update(start);
+        hasher.update(&body[view.det().len()..header.record_len as usize]);
+        for part in view.parts().values {
+            let head = &body[part.head.start..part.bytes.start];
+            match head[0] & 7 {
+                0 | 3 => hasher.update([head[0] & !7]),
+                _ => hasher.update(head),
+            }
         }
     }
-}
-
-/// `start` and `salt` of an entry as the leaf covers them.
-fn lasting(entry: &ValueEntry) -> (u32, [u8; 16]) {
-    match (entry.start, entry.salt) {
-        (ABSENT, salt) => (ABSENT, salt_cover(&salt)),
-        (REDACTED, salt) if salt != [0; 16] => (ABSENT, salt),
-        _ => (0, [0; 16]),
+    Leaf {
+        hash: Digest(hasher.finalize().into()),
+        history,
     }
 }
 
 /// Whether this version knows which fields of such a record name values.
-pub fn has_slots(kind: u8) -> bool {
-    Kind::from_u8(kind).is_some_and(|kind| !event::tag(kind).is_empty())
+pub fn has_values(kind: u8) -> bool {
+    Kind::from_u8(kind).is_some_and(|kind| !fields(kind).is_empty())
 }
 
 /// What checking the values of a record found.
@@ -113,91 +77,158 @@ pub struct Values {
     pub redacted: u32,
 }
 
-/// Checks that the values of a record are the ones its deterministic part names: a table entry for each slot and no other,
-/// the bytes stored here one behind the other with nothing between them, each with its digest, and zeros where one was cut
-/// off.
+/// Checks that the values of a record are the ones its deterministic part names: one for each slot and no other, and each
+/// that is stored here with its digest.
 ///
 /// # Errors
 /// [`Error::BadField`], [`Error::BadValue`].
-pub fn check_values(
-    header: &FrameHeader,
-    body: &[u8],
-    view: &RecordView<'_>,
-) -> Result<Values, Error> {
+pub fn check_values(header: &FrameHeader, view: &RecordView<'_>) -> Result<Values, Error> {
     let mut found = Values::default();
-    let Some(kind) = Kind::from_u8(header.kind).filter(|_| has_slots(header.kind)) else {
+    let Some(kind) = Kind::from_u8(header.kind).filter(|_| has_values(header.kind)) else {
         return Ok(found);
     };
-    let area = align16(header.record_len.into()) as usize;
-    let gap = body.get(header.record_len as usize..area.min(body.len()));
-    if gap.unwrap_or_default().iter().any(|&b| b != 0) {
-        return Err(bad(0, "bytes between the record and its values"));
-    }
-    let slots = event::slots(kind, view.det())?;
-    let mut names = slots.iter();
-    let mut at = area;
+    let bad = |slot, why| Error::BadValue { slot, why };
+    let named = slots(kind, view.det())?;
+    let mut names = named.iter();
     for entry in view.values() {
-        match names.next() {
-            Some((slot, name)) if *slot == entry.slot && name.len == u64::from(entry.len) => {
-                check_value(&entry, name, body, &mut at, area, &mut found)?;
-            }
+        let name = match names.next() {
+            Some((slot, name)) if *slot == entry.slot => name,
             _ => return Err(bad(entry.slot, "no value that its history names")),
+        };
+        match view.value_bytes(&entry) {
+            Some(bytes) if name.matches(&entry.salt, bytes) => found.here += 1,
+            Some(_) => {
+                let why = "its bytes do not have the digest that its history names";
+                return Err(bad(entry.slot, why));
+            }
+            None => found.redacted += u32::from(entry.start == REDACTED),
         }
     }
-    if let Some((slot, _)) = names.next() {
-        return Err(bad(
-            *slot,
-            "its history names it, its table of values does not",
-        ));
+    match names.next() {
+        Some((slot, _)) => Err(bad(*slot, "its history names it, the record has none")),
+        None => Ok(found),
     }
-    if at < body.len() {
-        return Err(bad(0, "bytes behind its values"));
-    }
-    Ok(found)
 }
 
-fn check_value(
-    entry: &ValueEntry,
-    name: &ValueRef,
-    body: &[u8],
-    at: &mut usize,
-    area: usize,
-    found: &mut Values,
-) -> Result<(), Error> {
-    if entry.start == ABSENT {
-        return Ok(());
-    }
-    if entry.start == REDACTED && entry.salt != [0; 16] {
-        found.redacted += 1;
-        return Ok(());
-    }
-    if entry.from_seq != 0 {
-        return Err(bad(entry.slot, "stored here and elsewhere"));
-    }
-    let bytes = body
-        .get(*at..*at + entry.len as usize)
-        .ok_or_else(|| bad(entry.slot, "cut"))?;
-    if entry.start == REDACTED {
-        if bytes.iter().any(|&b| b != 0) {
-            return Err(bad(entry.slot, "bytes where it was cut off"));
-        }
-        found.redacted += 1;
-    } else {
-        if entry.start as usize != *at - area {
-            return Err(bad(entry.slot, "not behind the value before it"));
-        }
-        if !name.matches(&entry.salt, bytes) {
-            return Err(bad(
-                entry.slot,
-                "its bytes do not have the digest that its history names",
-            ));
-        }
-        found.here += 1;
-    }
-    *at += entry.len as usize;
-    Ok(())
+/// Whether a value can be cut off: its bytes are here. The salt of one that was never recorded is covered by the leaf.
+pub fn can_be_cut(view: &RecordView<'_>, slot: u8) -> bool {
+    view.values().any(|entry| {
+        entry.slot == slot && entry.from_seq == 0 && entry.start < REDACTED.min(ABSENT)
+    })
 }
 
-fn bad(slot: u8, why: &'static str) -> Error {
-    Error::BadValue { slot, why }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::RunId;
+    use crate::event::{Event, Step, VALUE_JSON, ValueRef};
+    use crate::offset::Offset;
+    use crate::record::{Draft, DraftValue, Stored, StreamId, redacted};
+
+    fn draft() -> (FrameHeader, Draft) {
+        let salt = [9; 16];
+        let name = |bytes: &[u8]| Some(ValueRef::of(VALUE_JSON, &salt, bytes));
+        let event = Event::Step(Step {
+            activation: "/do/0/a".into(),
+            attempt: 1,
+            outcome: "completed".into(),
+            input: name(b"1"),
+            output: name(b"\"secret\""),
+            context: name(b"{}"),
+            error: None,
+            next: String::new(),
+            draws: 0,
+            words: 0,
+            reads: Vec::new(),
+        });
+        let value = |slot, len, stored| DraftValue {
+            slot,
+            len,
+            salt,
+            stored,
+        };
+        let mut draft = Draft::new(StreamId::run(RunId([1; 16])), event.encode(&Digest::ZERO));
+        draft.lane_seq = 3;
+        draft.values = vec![
+            value(3, 1, Stored::Back { seq: 1, slot: 9 }),
+            value(4, 8, Stored::Here(b"\"secret\""[..].into())),
+            value(5, 2, Stored::Absent),
+        ];
+        let body = draft.encode();
+        let header = FrameHeader {
+            header_crc: 0,
+            body_crc: body.body_crc,
+            body_len: body.body_len,
+            kind: Kind::Step as u8,
+            epoch: 1,
+            salt: 5,
+            offset: Offset(4096),
+            prev: Offset(640),
+            skip: Offset(320),
+            seq: 4,
+            record_len: body.record_len,
+        };
+        (header, draft)
+    }
+
+    fn of(header: &FrameHeader, body: &[u8]) -> Option<Digest> {
+        let view = RecordView::of_frame(header, body).ok()?;
+        check_values(header, &view).ok()?;
+        Some(leaf(header, &body[..header.body_len as usize], &view).hash)
+    }
+
+    #[test]
+    fn a_value_that_is_cut_off_leaves_the_leaf_as_it_was() {
+        let (header, draft) = draft();
+        let body = draft.encode();
+        let before = of(&header, &body.bytes).unwrap();
+        let cut = redacted(
+            &body.bytes[..header.body_len as usize],
+            header.record_len,
+            &[4],
+        )
+        .unwrap();
+        assert!(!cut.bytes.windows(8).any(|window| window == b"\"secret\""));
+        let header = FrameHeader {
+            body_len: cut.body_len,
+            body_crc: cut.body_crc,
+            ..header
+        };
+        assert_eq!(of(&header, &cut.bytes), Some(before));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_record_changes_its_leaf_or_breaks_a_rule() {
+        let (header, draft) = draft();
+        let body = draft.encode().bytes.to_vec();
+        let good = of(&header, &body).unwrap();
+        for bit in 0..header.body_len as usize * 8 {
+            let mut bad = body.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(of(&header, &bad), Some(good), "bit {bit}");
+        }
+        for change in [
+            FrameHeader {
+                kind: Kind::Mark as u8,
+                ..header
+            },
+            FrameHeader { epoch: 2, ..header },
+            FrameHeader { salt: 6, ..header },
+            FrameHeader {
+                offset: Offset(8192),
+                ..header
+            },
+            FrameHeader {
+                prev: Offset(656),
+                ..header
+            },
+            FrameHeader {
+                skip: Offset(16),
+                ..header
+            },
+            FrameHeader { seq: 5, ..header },
+        ] {
+            assert_ne!(of(&change, &body), Some(good), "{change:?}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ use crate::trust::Trust;
 use crate::verify::read_anchor;
 use aos_format::digest::{Digest, LogId};
 use aos_format::frame::{FRAME_HEADER_LEN, FrameHeader, Kind};
-use aos_format::leaf::{Leaves, check_values};
+use aos_format::leaf::{check_values, leaf};
 use aos_format::merkle::{check_consistency, check_inclusion, consistency, inclusion};
 use aos_format::offset::{Offset, Stride};
 use aos_format::record::{RecordView, StreamId};
@@ -258,8 +258,8 @@ fn check_event(parts: &Parts<'_>) -> Result<Shown, Error> {
     let body = Aligned::copy_of(&frame[FRAME_HEADER_LEN as usize..]);
     header.check_body(&body).map_err(unreadable)?;
     let body = &body[..header.body_len as usize];
-    let view = RecordView::open(body, header.record_len).map_err(unreadable)?;
-    check_values(&header, body, &view).map_err(unreadable)?;
+    let view = RecordView::of_frame(&header, body).map_err(unreadable)?;
+    check_values(&header, &view).map_err(unreadable)?;
     let log = parts
         .checkpoint
         .origin
@@ -269,7 +269,7 @@ fn check_event(parts: &Parts<'_>) -> Result<Shown, Error> {
     header
         .belongs(header.offset, LogId(log).salt(), 1)
         .map_err(unreadable)?;
-    let leaf = Leaves::default().leaf(&header, body, &view);
+    let leaf = leaf(&header, body, &view);
     let Checkpoint { size, root, .. } = &parts.checkpoint;
     if !check_inclusion(&leaf.hash, index, *size, &hashes, root) {
         return Err(fail(format!(

@@ -31,7 +31,7 @@ pub struct Cut {
 /// What a redaction did.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Redacted {
-    /// Values cut off, repetitions and references included.
+    /// Values cut off, repetitions included. References to them lead nowhere now.
     pub values: u64,
     /// Records changed.
     pub records: u64,
@@ -167,7 +167,7 @@ fn write(archive: &Archive, out: &Path, plan: &Plan, done: &mut Redacted) -> Res
     let mut payload_len = 0;
     for number in 0..container.heads.len() {
         let block = Block::read(container, number)?;
-        let mut raw = block.raw.to_vec();
+        let mut raw = Vec::with_capacity(block.raw.len());
         let mut at = 0;
         for inside in 0..block.head.count {
             let record = block.head.first + u64::from(inside);
@@ -179,9 +179,12 @@ fn write(archive: &Archive, out: &Path, plan: &Plan, done: &mut Redacted) -> Res
             if is_seed {
                 chosen.extend(aos_format::event::slot_of(Kind::Seed, "seed"));
             }
-            if !chosen.is_empty() {
-                let count = cut(&frame.header, &mut raw[at..end], &chosen)
+            if chosen.is_empty() {
+                raw.extend_from_slice(frame.bytes);
+            } else {
+                let (cut, count) = cut(&frame.header, frame.body(), &chosen)
                     .map_err(unreadable(frame.header.offset))?;
+                raw.extend_from_slice(&cut);
                 match is_seed {
                     true => done.seeds += u64::from(count),
                     false => {

@@ -4,7 +4,7 @@ use crate::block::Block;
 use crate::error::Error;
 use aos_format::digest::Digest;
 use aos_format::frame::Kind;
-use aos_format::leaf::{Leaves, check_values};
+use aos_format::leaf::{check_values, leaf};
 use aos_format::offset::Offset;
 use aos_format::record::{RecordView, StreamId};
 use aos_format::segment::Identity;
@@ -42,19 +42,13 @@ pub(crate) struct Scanned {
 /// Scans a block, up to the first fault.
 pub(crate) fn scan(block: &Block, identity: Identity) -> Scanned {
     let mut scanned = Scanned::default();
-    let mut leaves = Leaves::default();
-    if let Err(fault) = records(block, identity, &mut leaves, &mut scanned) {
+    if let Err(fault) = records(block, identity, &mut scanned) {
         scanned.fault = Some(fault);
     }
     scanned
 }
 
-fn records(
-    block: &Block,
-    identity: Identity,
-    leaves: &mut Leaves,
-    out: &mut Scanned,
-) -> Result<(), Error> {
+fn records(block: &Block, identity: Identity, out: &mut Scanned) -> Result<(), Error> {
     let salt = identity.log_id.salt();
     let (mut at, mut after) = (0, Offset(0));
     while out.leaves.len() < block.head.count as usize {
@@ -67,9 +61,9 @@ fn records(
             found: error.to_string(),
         };
         let body = frame.body();
-        let view = RecordView::open(body, frame.header.record_len).map_err(tampered)?;
-        let values = check_values(&frame.header, body, &view).map_err(tampered)?;
-        let leaf = leaves.leaf(&frame.header, body, &view);
+        let view = RecordView::of_frame(&frame.header, body).map_err(tampered)?;
+        let values = check_values(&frame.header, &view).map_err(tampered)?;
+        let leaf = leaf(&frame.header, body, &view);
         let kind = Kind::from_u8(frame.header.kind);
         out.redacted += u64::from(values.redacted);
         out.seeds += u64::from(kind == Some(Kind::Seed) && values.here > 0);

@@ -455,15 +455,18 @@ struct BlockWriter<'a> {
 impl BlockWriter<'_> {
     fn add(&mut self, record: &StoredRecord, seeds: bool) -> Result<(), Error> {
         self.written.rows.take(record)?;
-        let (header, start) = (record.header(), self.raw.len());
-        self.raw.extend_from_slice(&header.encode());
-        self.raw.extend_from_slice(record.body());
-        self.raw.resize(align16(self.raw.len() as u64) as usize, 0);
+        let header = record.header();
         if record.kind() == Some(Kind::Seed) && !seeds {
             let slot = slot_of(Kind::Seed, "seed").expect("the kind's table has this slot");
-            cut(header, &mut self.raw[start..], &[slot]).map_err(|error| Error::Selection {
-                why: format!("the SEED at offset {}: {error}", record.offset()),
-            })?;
+            let (frame, _) =
+                cut(header, record.body(), &[slot]).map_err(|error| Error::Selection {
+                    why: format!("the SEED at offset {}: {error}", record.offset()),
+                })?;
+            self.raw.extend_from_slice(&frame);
+        } else {
+            self.raw.extend_from_slice(&header.encode());
+            self.raw.extend_from_slice(record.body());
+            self.raw.resize(align16(self.raw.len() as u64) as usize, 0);
         }
         self.count += 1;
         if self.raw.len() >= BLOCK_LEN {
