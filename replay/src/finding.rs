@@ -34,6 +34,8 @@ pub mod code {
     pub const STREAM: &str = "AOS-R012";
     /// A run of a salvaged log lacks records, or may.
     pub const SALVAGED: &str = "AOS-R019";
+    /// A seal does not fit the records before it.
+    pub const SEAL: &str = "AOS-R013";
     /// Nothing proves that the last group is durable.
     pub const PENDING: &str = "AOS-R014";
     /// Re-execution made another event.
@@ -68,6 +70,7 @@ pub mod code {
         IDENTITY,
         STREAM,
         SALVAGED,
+        SEAL,
         PENDING,
         MISMATCH,
         STATE,

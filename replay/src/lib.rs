@@ -22,6 +22,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod against;
 pub mod diff;
 mod error;
 mod export;
@@ -33,9 +34,10 @@ mod replay;
 mod report;
 mod verify;
 
+pub use against::{Compared, PartedAt, Seen, against};
 pub use error::Error;
 pub use export::{Export, ExportOptions, record_json};
 pub use finding::{Finding, FindingKind, code, pointer};
-pub use replay::{Options, Phase, replay};
+pub use replay::{Options, Phase, reexecute, replay};
 pub use report::{Determinism, Report, RunReport, Verdict};
 pub use verify::{Integrity, RunSeen, Verified, verify, verify_at};

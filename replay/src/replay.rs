@@ -9,9 +9,12 @@ use crate::verify::{FINDINGS_MAX, Integrity, RunSeen, Verified, verify_with};
 use aos_engine::expr::EVAL_STACK_BYTES;
 use aos_engine::seed::RootSeed;
 use aos_engine::skill::Skills;
-use aos_format::digest::{RunId, log_digest};
+use aos_format::digest::{Digest, RunId, log_digest};
+use aos_format::offset::Offset;
+use aos_format::record::StreamId;
 use aos_format::sha_wide::Width;
-use aos_store::LogReader;
+use aos_store::{ErrorKind, LogReader, Source};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -71,17 +74,79 @@ impl fmt::Debug for Options<'_> {
 pub fn replay(reader: &LogReader, options: &Options<'_>) -> Result<Report, Error> {
     let verify_progress = |done, total| (options.progress)(Phase::Verify, done, total);
     let verified = verify_with(reader, options.workers, Width::best(), &verify_progress)?;
+    executed(reader, &verified, options)
+}
+
+/// Makes the runs of a source again that was verified in its own way, such as an archive: `integrity` says with what result.
+/// Runs that it does not hold whole are not checked.
+///
+/// # Errors
+/// As [`replay`].
+pub fn reexecute(
+    source: &dyn Source,
+    integrity: Integrity,
+    options: &Options<'_>,
+) -> Result<Report, Error> {
+    let index = source.index()?;
+    let mut verified = Verified {
+        integrity,
+        findings: Vec::new(),
+        finding_count: 0,
+        unsupported: false,
+        runs: BTreeMap::new(),
+        definitions: index.rows.definitions.clone(),
+        seeds: index.rows.seeds.clone(),
+        records: 0,
+        groups: 0,
+        events: 0,
+        steps: 0,
+        bytes: 0,
+        sealed_through: Offset(0),
+    };
+    for (run, row) in &index.rows.runs {
+        let whole = match source.stream(StreamId::run(*run), 1) {
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(error.into()),
+        };
+        let started = row.definition != Digest::ZERO;
+        verified.events += row.events;
+        verified.steps += row.steps;
+        verified.runs.insert(
+            *run,
+            RunSeen {
+                start: started.then_some(row.start),
+                head: row.head,
+                seq: row.seq,
+                digest: row.digest,
+                ended: row.status.is_ended(),
+                damaged: !whole,
+                definition: started.then_some(row.definition),
+                root_seed: row.root_seed,
+                events: row.events,
+                steps: row.steps,
+            },
+        );
+    }
+    executed(source, &verified, options)
+}
+
+fn executed(
+    source: &dyn Source,
+    verified: &Verified,
+    options: &Options<'_>,
+) -> Result<Report, Error> {
     if let Some(run) = options.run.filter(|run| !verified.runs.contains_key(run)) {
         return Err(Error::NoRun { run });
     }
     let executor = Executor::new(
-        reader,
-        &verified,
+        source,
+        verified,
         options.skills.clone(),
         options.seed.clone(),
     )?;
-    let mut replay = Replay::new(&verified, options);
-    replay.add(executor.false_definitions(&verified));
+    let mut replay = Replay::new(verified, options);
+    replay.add(executor.false_definitions(verified));
     let runs: Vec<(RunId, &RunSeen)> = verified
         .runs
         .iter()
@@ -188,7 +253,7 @@ impl<'a> Replay<'a> {
             ),
             integrity: self.integrity,
             determinism,
-            sealed_through: 0,
+            sealed_through: self.verified.sealed_through.0,
             runs: self.rows.len() as u64,
             open: sum(|row| row.open.into()),
             events: sum(|row| row.events),

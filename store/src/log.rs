@@ -51,6 +51,8 @@ pub struct Options {
     pub environment: Option<Vec<u8>>,
     /// Wall clock for the OPEN record, nanoseconds since 1970.
     pub wall_ns: i64,
+    /// Whether the log seals itself: each segment once it has ended, and the rest when it is idle and when it is closed.
+    pub seal: bool,
     /// Version of the writing build, for the OPEN record.
     pub build: String,
     /// Target it was compiled for, for the OPEN record.
@@ -71,6 +73,7 @@ impl Options {
             queue_bytes_max: 64 << 20,
             environment: None,
             wall_ns: 0,
+            seal: false,
             build: String::new(),
             target: String::new(),
         }
@@ -263,6 +266,8 @@ impl Log {
         if let Some(threads) = &shared.threads {
             threads.stop();
         }
+        self.drain()?;
+        shared.seal(true)?;
         self.drain()?;
         {
             let mut baton = shared.baton.lock();

@@ -170,6 +170,13 @@ pub(crate) enum Bytes {
     Mapped { map: Arc<Map>, range: Range<u64> },
 }
 
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.get()
+    }
+}
+
 impl Bytes {
     pub(crate) fn get(&self) -> &[u8] {
         match self {

@@ -6,8 +6,9 @@ use crate::log::{Mode, Options};
 use crate::place::{Place, Segments};
 use crate::prepare::{Failure, prepare};
 use crate::queue::Queue;
+use crate::seal::Sealer;
 use crate::streams::{Cell, Streams};
-use crate::threads::Threads;
+use crate::threads::{Seal, Threads};
 use crate::writer::Writer;
 use aos_disk::File;
 use aos_format::offset::Offset;
@@ -42,6 +43,9 @@ pub(crate) struct Shared {
     catalogue_every: (u64, u64),
     catalogue_fault: OnceLock<Error>,
     pub(crate) threads: Option<Threads>,
+    pub(crate) sealer: Option<Mutex<Sealer>>,
+    /// First offset of the active segment when the keeper was last told to seal.
+    sealed_segment: AtomicU64,
 }
 
 /// State of a writer that nobody uses at the moment.
@@ -86,6 +90,8 @@ impl Shared {
             ),
             catalogue_fault: OnceLock::new(),
             threads: (options.mode == Mode::Threaded).then(Threads::default),
+            sealer: options.seal.then(Mutex::default),
+            sealed_segment: AtomicU64::new(0),
         }
     }
 
@@ -193,10 +199,13 @@ impl Shared {
                 threads.wrote();
                 let due = self.catalogue_is_due();
                 let ahead = used > self.identity.stride.bytes() / 2;
-                if due || ahead {
+                let seal = self.sealer.is_some()
+                    && self.sealed_segment.swap(segment.0, Ordering::Relaxed) != segment.0;
+                if due || ahead || seal {
                     threads.keep(
                         due,
                         ahead.then(|| self.identity.stride.segment_end(segment)),
+                        seal.then_some(Seal::Segments),
                     );
                 }
             }

@@ -32,6 +32,16 @@ struct Orders {
     wake: bool,
     commit: bool,
     prepare: Option<Offset>,
+    seal: Option<Seal>,
+}
+
+/// How far to seal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Seal {
+    /// The segments that have ended.
+    Segments,
+    /// All that is durable.
+    All,
 }
 
 #[derive(Default)]
@@ -100,8 +110,9 @@ impl Threads {
     }
 
     /// Orders for the keeper.
-    pub(crate) fn keep(&self, commit: bool, prepare: Option<Offset>) {
+    pub(crate) fn keep(&self, commit: bool, prepare: Option<Offset>, seal: Option<Seal>) {
         let mut orders = self.orders.lock();
+        orders.seal = orders.seal.max(seal);
         orders.commit |= commit;
         orders.prepare = prepare.or(orders.prepare);
         self.for_keeper.notify_one();
@@ -118,7 +129,7 @@ fn write(shared: &Shared, threads: &Threads) {
             .sleep
             .store(if dozes { DOZING } else { ASLEEP }, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let mut timed_out = false;
+        let (mut timed_out, mut idle_long) = (false, false);
         {
             let mut orders = threads.orders.lock();
             if orders.stop {
@@ -129,7 +140,8 @@ fn write(shared: &Shared, threads: &Threads) {
                     timed_out = threads.for_writer.wait_for(&mut orders, IDLE).timed_out();
                 } else {
                     // A caller that wrote just before this thread fell asleep woke nobody: look again now and then.
-                    threads.for_writer.wait_for(&mut orders, LOOK_AGAIN);
+                    let waited = threads.for_writer.wait_for(&mut orders, LOOK_AGAIN);
+                    idle_long = waited.timed_out();
                 }
             }
             orders.wake = false;
@@ -151,6 +163,9 @@ fn write(shared: &Shared, threads: &Threads) {
         if timed_out && !wrote {
             last = shared.prove(last);
         }
+        if idle_long && !wrote && shared.sealer.is_some() {
+            threads.keep(false, None, Some(Seal::All));
+        }
         if shared.poison().is_some() {
             return;
         }
@@ -159,15 +174,23 @@ fn write(shared: &Shared, threads: &Threads) {
 
 fn keep(shared: &Shared, threads: &Threads) {
     loop {
-        let (commit, prepare) = {
+        let (commit, prepare, seal) = {
             let mut orders = threads.orders.lock();
-            while !orders.stop && !orders.commit && orders.prepare.is_none() {
+            while !orders.stop
+                && !orders.commit
+                && orders.prepare.is_none()
+                && orders.seal.is_none()
+            {
                 threads.for_keeper.wait(&mut orders);
             }
             if orders.stop {
                 return;
             }
-            (std::mem::take(&mut orders.commit), orders.prepare.take())
+            (
+                std::mem::take(&mut orders.commit),
+                orders.prepare.take(),
+                orders.seal.take(),
+            )
         };
         if let Some(start) = prepare {
             // The writer meets the same failure when it needs the segment, and tells it to whom it concerns.
@@ -175,6 +198,10 @@ fn keep(shared: &Shared, threads: &Threads) {
         }
         if commit && shared.catalogue_is_due() {
             shared.keep_catalogue();
+        }
+        if let Some(how_far) = seal {
+            // A log that cannot be read there says so to whoever reads; closing tries again.
+            let _met_again = shared.seal(how_far == Seal::All);
         }
     }
 }

@@ -13,6 +13,7 @@ mod look;
 mod record;
 mod repair;
 mod scan;
+mod seals;
 mod window;
 
 use crate::error::Error;
@@ -20,6 +21,7 @@ use crate::finding::{Finding, FindingKind, code};
 use crate::pool::{self, Threads};
 use aos_format::digest::{Digest, RunId, log_digest};
 use aos_format::offset::Offset;
+use aos_format::record::StreamId;
 use aos_format::sha_wide::Width;
 use aos_store::{Aligned, LogReader, Tail, TailState};
 use grid::Grid;
@@ -108,6 +110,8 @@ pub struct Verified {
     pub steps: u64,
     /// Bytes read: from the log's start to its end.
     pub bytes: u64,
+    /// Everything below agrees with the log's seals.
+    pub sealed_through: Offset,
 }
 
 impl Verified {
@@ -189,8 +193,20 @@ pub(crate) fn verify_with(
         kinds.insert(FindingKind::Corruption);
         finding_count += 1;
     }
+    let control = joiner.streams.get(&StreamId::CONTROL);
+    let seals = match control.map(|state| Offset(state.head.offset)) {
+        Some(head) => seals::check(reader, head, workers)?,
+        None => seals::Seals::default(),
+    };
+    for finding in seals.findings {
+        kinds.insert(finding.kind);
+        findings.push(finding);
+        finding_count += 1;
+    }
     findings.sort_by_key(|finding| finding.offset);
-    Ok(summary(joiner, findings, finding_count, &kinds, end.0))
+    let mut verified = summary(joiner, findings, finding_count, &kinds, end.0);
+    verified.sealed_through = Offset(seals.through);
+    Ok(verified)
 }
 
 /// Where the scan ends: with the log, or with its last segment where damage hides the end.
@@ -274,6 +290,7 @@ fn summary(
         events: 0,
         steps: 0,
         bytes,
+        sealed_through: Offset(0),
     };
     for (stream, state) in &joiner.streams {
         let Some(run) = stream.as_run() else { continue };

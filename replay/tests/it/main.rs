@@ -5,4 +5,5 @@ mod diff;
 mod export;
 mod forge;
 mod replay;
+mod seals;
 mod verify;

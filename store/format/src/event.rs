@@ -188,7 +188,7 @@ macro_rules! events {
             fn take_fields(kind: Kind, rest: &[u8]) -> Outcome<Event, Error> {
                 match kind {
                     $(Kind::$kind => $kind::take_fields(rest).map(Event::$kind),)*
-                    Kind::Commit | Kind::SegmentEnd | Kind::Seal => Err(Error::BadField { field: "tag", why: "kind without events" }),
+                    Kind::Commit | Kind::SegmentEnd => Err(Error::BadField { field: "tag", why: "kind without events" }),
                 }
             }
         }
@@ -197,7 +197,7 @@ macro_rules! events {
         pub fn fields(kind: Kind) -> &'static [Field] {
             match kind {
                 $(Kind::$kind => $kind::FIELDS,)*
-                Kind::Commit | Kind::SegmentEnd | Kind::Seal => &[],
+                Kind::Commit | Kind::SegmentEnd => &[],
             }
         }
     };
@@ -426,6 +426,23 @@ events! {
         foreign_type: String,
         /// The attributes that count, as the DEFINITION of the run's START says.
         data: Option<ValueRef>,
+    }
+    /// What the log was up to a point.
+    Seal {
+        /// First offset of the range.
+        start: u64,
+        /// First offset after it.
+        end: u64,
+        /// Records in it.
+        count: u64,
+        /// Root over their leaves.
+        root: Digest,
+        /// Digest of the SEAL before it.
+        before: Option<Digest>,
+        /// Records of the log below `end`.
+        total: u64,
+        /// Roots of the perfect subtrees over their leaves, largest first.
+        peaks: Vec<Digest>,
     }
     /// A note that advances nothing.
     Mark {

@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod json;
 mod key;
+mod lifecycle;
 mod manifest;
 mod note;
 mod pool;
@@ -32,6 +33,10 @@ pub use container::{Container, Header, Input, NoteBlock};
 pub use error::{Error, ErrorKind};
 pub use file::{KeySource, read_secret, replace_key, write_new};
 pub use key::{Algorithm, Key, KeyId, Purpose};
+pub use lifecycle::{
+    Cleaned, Item, Packed, Status, check_pack, cleanup, index as pack_index, is_pack, pack,
+    restore, status,
+};
 pub use manifest::{DefinitionEntry, Manifest, RunEntry};
 pub use note::{Checkpoint, Note, Signature};
 pub use proof::{Shown, check, checkpoint, prove, prove_consistency};

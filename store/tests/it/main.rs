@@ -15,5 +15,6 @@ mod opening;
 mod repair;
 mod rules;
 mod salvage;
+mod seals;
 mod support;
 mod values;

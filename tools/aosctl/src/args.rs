@@ -187,6 +187,9 @@ pub struct Run {
     /// Length of a segment when the log is created, a power of two; with K, M or G [default: 64M]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub stride: Option<u64>,
+    /// Compare the log's runs with those of this golden archive afterwards
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
     /// What drives the runs.
     #[command(flatten)]
     pub driving: Driving,
@@ -236,7 +239,7 @@ pub struct Resolve {
 /// `replay`
 #[derive(Args, Debug)]
 pub struct Replay {
-    /// Log
+    /// Log, or golden archive
     #[arg(value_name = "LOG")]
     pub log: PathBuf,
     /// Threads; the number of cores by default. The report is the same for any number
@@ -251,6 +254,9 @@ pub struct Replay {
     /// Root seed, for a log whose seeds were taken out
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Compare its runs with those of this golden archive as well: the same histories, or where they part
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
 }
 
 /// `verify`

@@ -34,6 +34,7 @@ pub fn writer(path: &Path, create: Option<Option<u64>>) -> Result<Arc<Log>, Fail
     options.stride = asked.unwrap_or(Stride::DEFAULT);
     options.create = create.is_some();
     options.mode = Mode::Threaded;
+    options.seal = true;
     let (log, opening) =
         Log::open(Arc::new(RealDisk), path, &options).map_err(failure::store(path))?;
     say(path, &opening);

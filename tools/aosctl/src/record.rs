@@ -107,7 +107,8 @@ impl Shown {
             | Event::Seed(_)
             | Event::Checkpoint(_)
             | Event::Start(_)
-            | Event::End(_) => "",
+            | Event::End(_)
+            | Event::Seal(_) => "",
         }
     }
 
@@ -164,6 +165,7 @@ impl Shown {
                 None => event.foreign_type.clone(),
             },
             Event::Mark(event) => event.what.clone(),
+            Event::Seal(event) => format!("{} records up to {}", event.count, event.end),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod bisect;
+mod against;
 mod checkpoint;
 mod demo;
 pub mod diff;

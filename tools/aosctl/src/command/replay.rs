@@ -1,5 +1,6 @@
 //! `aosctl replay` and `aosctl verify`
 
+use super::{against, golden};
 use crate::args::{Form, Replay, Verify};
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
@@ -7,8 +8,9 @@ use crate::host::{self, progress};
 use crate::logs;
 use crate::output::{Object, Output, talk};
 use aos_engine::seed::RootSeed;
-use aos_replay::{Finding, Options, Phase, Report, Verdict, replay as check};
-use aos_store::LogReader;
+use aos_golden::{Archive, Container, VerifyOptions};
+use aos_replay::{Finding, Integrity, Options, Phase, Report, Verdict, replay as check};
+use aos_store::{LogReader, Source};
 use std::path::Path;
 use std::time::Instant;
 
@@ -20,10 +22,11 @@ const SHOWN_MAX: usize = 20;
 /// # Errors
 /// What kept it from a verdict; the verdict is in the exit code.
 pub fn replay(args: &Replay, out: &mut Output) -> Result<Exit, Failure> {
-    let reader = logs::reader(&args.log)?;
+    let input = Input::open(&args.log)?;
     let run = match &args.run {
         Some(name) => {
-            let index = reader.index().map_err(failure::store(&args.log))?;
+            let index = input.source().index();
+            let index = index.map_err(failure::store(&args.log))?;
             Some(logs::find(&args.log, index.rows.runs.values(), name)?.run)
         }
         None => None,
@@ -46,7 +49,7 @@ pub fn replay(args: &Replay, out: &mut Output) -> Result<Exit, Failure> {
         ..Options::default()
     };
     let start = Instant::now();
-    let report = report(&args.log, &reader, &options)?;
+    let report = input.report(&args.log, &options)?;
     let elapsed_s = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     match out.form() {
@@ -59,7 +62,55 @@ pub fn replay(args: &Replay, out: &mut Output) -> Result<Exit, Failure> {
             out.line(&report.json(elapsed_s))?;
         }
     }
-    Ok(exit(report.verdict))
+    let exit = exit(report.verdict);
+    match &args.against {
+        Some(gold) => Ok(exit.worst(against::compare(gold, input.source(), run, out)?)),
+        None => Ok(exit),
+    }
+}
+
+/// What is replayed.
+enum Input {
+    Log(LogReader),
+    Archive(Box<Archive>, Integrity),
+}
+
+impl Input {
+    /// A directory is a log, a file an archive, which is verified first.
+    fn open(path: &Path) -> Result<Input, Failure> {
+        if !path.is_file() {
+            return logs::reader(path).map(Input::Log);
+        }
+        let fail = golden::failed(path);
+        let options = VerifyOptions {
+            workers: host::cores(),
+            ..VerifyOptions::default()
+        };
+        let found = aos_golden::verify(Container::open(path), &options).map_err(&fail)?;
+        if let Some(finding) = found.findings.into_iter().next() {
+            return Err(fail(finding.error));
+        }
+        talk("the archive agrees with itself; who vouches for it: aosctl golden verify --trust");
+        let archive = Archive::open(path).map_err(&fail)?;
+        Ok(Input::Archive(Box::new(archive), Integrity::Intact))
+    }
+
+    fn source(&self) -> &dyn Source {
+        match self {
+            Input::Log(reader) => reader,
+            Input::Archive(archive, _) => &**archive,
+        }
+    }
+
+    fn report(&self, path: &Path, options: &Options<'_>) -> Result<Report, Failure> {
+        match self {
+            Input::Log(reader) => report(path, reader, options),
+            Input::Archive(archive, integrity) => {
+                aos_replay::reexecute(&**archive, *integrity, options)
+                    .map_err(failure::replay(path))
+            }
+        }
+    }
 }
 
 /// Checks a log without executing anything.
@@ -75,6 +126,7 @@ pub fn verify(args: &Verify, out: &mut Output) -> Result<Exit, Failure> {
             verify_only: true,
             run: run.clone(),
             seed: None,
+            against: None,
         },
         out,
     )

@@ -26,6 +26,17 @@ use std::sync::Arc;
 /// # Errors
 /// What keeps the whole from going on; runs that fail are in the exit code.
 pub fn run(args: &Run, out: &mut Output) -> Result<Exit, Failure> {
+    let exit = drive(args, out)?;
+    match &args.against {
+        Some(gold) => {
+            let reader = logs::reader(&args.log)?;
+            Ok(exit.worst(super::against::compare(gold, &reader, None, out)?))
+        }
+        None => Ok(exit),
+    }
+}
+
+fn drive(args: &Run, out: &mut Output) -> Result<Exit, Failure> {
     let definition = Arc::new(load(&args.workflow)?);
     let bar = progress::spinner();
     // Everything that can be wrong with the command is found before a log is made.

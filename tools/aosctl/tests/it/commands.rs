@@ -444,7 +444,7 @@ fn stat_and_cat_tell_what_a_log_holds() {
         .collect();
     assert_eq!(
         kinds,
-        ["OPEN", "DEFINITION", "SEED", "START", "STEP", "END"]
+        ["OPEN", "DEFINITION", "SEED", "START", "STEP", "END", "SEAL"]
     );
     assert_eq!(number(&stat, "records"), kinds.len() as u64);
     let table = place.aosctl("-o table log cat h.aos").exits(0).stdout;

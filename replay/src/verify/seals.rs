@@ -1,0 +1,129 @@
+//! Seals: do the log's own records of what it was agree with what it is?
+
+use crate::error::Error;
+use crate::finding::{Finding, code};
+use crate::pool::{self, Threads};
+use aos_format::digest::Digest;
+use aos_format::event::{Event, Seal};
+use aos_format::frame::Kind;
+use aos_format::merkle::{Peaks, root};
+use aos_format::offset::Offset;
+use aos_format::record::StreamId;
+use aos_store::{LogReader, Sealable};
+
+/// What the seals of a log show.
+#[derive(Default)]
+pub(super) struct Seals {
+    /// Everything below agrees with the chain of seals.
+    pub(super) through: u64,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// A SEAL, where it stands, and its digest.
+struct Placed {
+    at: Offset,
+    seal: Seal,
+    digest: Digest,
+}
+
+/// Checks the chain of seals that ends with the control stream, whose newest record stands at `head`.
+///
+/// A range that is damaged ends what can be said; the damage has findings of its own.
+pub(super) fn check(reader: &LogReader, head: Offset, workers: usize) -> Result<Seals, Error> {
+    let seals = collect(reader, head)?;
+    let (mut found, mut tree, mut before) = (Seals::default(), Peaks::default(), None);
+    let mut over = false;
+    let work = |index: usize, out: &mut Option<Result<Sealable, aos_store::Error>>| {
+        *out = seals.get(index).map(|placed| range(reader, &placed.seal));
+    };
+    pool::in_order(
+        Threads::Caller,
+        workers,
+        seals.len(),
+        &work,
+        |index, out| -> Result<(), Error> {
+            let placed = &seals[index];
+            let range = match out.take() {
+                Some(Ok(range)) if !over => range,
+                Some(Err(error)) if error.finding().is_none() => return Err(error.into()),
+                _ => {
+                    over = true;
+                    return Ok(());
+                }
+            };
+            range.leaves.iter().for_each(|leaf| tree.push(*leaf));
+            let computed = Seal {
+                start: found.through,
+                end: range.end.0,
+                count: range.leaves.len() as u64,
+                root: root(&range.leaves),
+                before,
+                total: tree.size(),
+                peaks: tree.hashes().to_vec(),
+            };
+            if computed == placed.seal {
+                (found.through, before) = (placed.seal.end, Some(placed.digest));
+            } else {
+                over = true;
+                found.findings.push(fault(placed, &computed));
+            }
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+/// The leaves of a seal's range; none of a range that cannot be.
+fn range(reader: &LogReader, seal: &Seal) -> Result<Sealable, aos_store::Error> {
+    let (start, end) = (Offset(seal.start), Offset(seal.end));
+    if start < end && end <= reader.identity().stride.segment_end(start) {
+        return reader.leaves(start, end);
+    }
+    Ok(Sealable {
+        leaves: Vec::new(),
+        matters: false,
+        end: start,
+    })
+}
+
+fn said(seal: &Seal) -> String {
+    format!(
+        "{} records from {} to {} with root {}, {} in all",
+        seal.count, seal.start, seal.end, seal.root, seal.total
+    )
+}
+
+fn fault(placed: &Placed, computed: &Seal) -> Finding {
+    Finding::at(code::SEAL, placed.at.0, said(&placed.seal), said(computed))
+        .field("root")
+        .stream(StreamId::CONTROL)
+}
+
+/// The seals of the control stream, in order; none where it cannot be followed to its beginning.
+fn collect(reader: &LogReader, head: Offset) -> Result<Vec<Placed>, Error> {
+    let mut seals = Vec::new();
+    let mut at = head;
+    while let Some(offset) = at.some() {
+        let record = match reader.read(offset) {
+            Ok(record) => record,
+            // Damage and gaps have findings of their own.
+            Err(aos_store::Error::Finding(_) | aos_store::Error::NoRecord { .. }) => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if record.kind() == Some(Kind::Seal)
+            && let Ok(view) = record.view()
+            && let Ok((_, Event::Seal(seal))) = Event::decode(Kind::Seal, view.det())
+        {
+            seals.push(Placed {
+                at: offset,
+                seal,
+                digest: view.digest(),
+            });
+        }
+        at = record.header().prev;
+    }
+    seals.reverse();
+    Ok(seals)
+}

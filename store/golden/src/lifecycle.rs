@@ -1,0 +1,462 @@
+//! A directory of archives over the years: what is there, packing what is old, and never deleting a last copy.
+//!
+//! ```text
+//! DIR/NAME.golden            an archive            DIR/NAME.golden.hold   keeps it from being deleted
+//! DIR/pack-HEX.tar.zst       a pack: tar, zstd; its first file is index.json, HEX is half of that file's SHA-256
+//! ```
+
+use crate::container::Container;
+use crate::error::Error;
+use crate::file::{NewFile, write_new};
+use crate::json::{self, Reader};
+use crate::manifest::Manifest;
+use crate::verify::{VerifyOptions, verify};
+use aos_format::digest::Digest;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const INDEX: &str = "index.json";
+/// Longest index read.
+const INDEX_LEN_MAX: u64 = 64 << 20;
+
+/// An archive in a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Since it was written, in seconds.
+    pub age_s: u64,
+    /// Whether somebody put a hold on it.
+    pub held: bool,
+    /// The pack that holds a copy, when one does.
+    pub pack: Option<PathBuf>,
+}
+
+/// What a directory holds.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Status {
+    /// Archives, by name.
+    pub archives: Vec<Item>,
+    /// Packs, by name, with their lengths.
+    pub packs: Vec<(PathBuf, u64)>,
+}
+
+impl Status {
+    /// Bytes of archives and packs.
+    pub fn bytes(&self) -> u64 {
+        let archives: u64 = self.archives.iter().map(|item| item.bytes).sum();
+        archives + self.packs.iter().map(|(_, bytes)| bytes).sum::<u64>()
+    }
+
+    /// Bytes of archives that were written within the last `days`, for each day: what the next days will take if they go on
+    /// like this.
+    pub fn bytes_a_day(&self, days: u64) -> u64 {
+        let recent = self.archives.iter().filter(|i| i.age_s < days * 86_400);
+        recent.map(|item| item.bytes).sum::<u64>() / days.max(1)
+    }
+}
+
+/// One archive in a pack.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Packed {
+    /// Name of its file.
+    pub name: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file.
+    pub sha256: Digest,
+    /// Root of its tree.
+    pub root: Digest,
+}
+
+/// Looks through a directory; `now_s` is the time in seconds since 1970.
+///
+/// # Errors
+/// [`Error::Io`]; those of reading a pack's index.
+pub fn status(folder: &Path, now_s: u64) -> Result<Status, Error> {
+    let mut status = Status::default();
+    let mut packed = BTreeMap::new();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        names.push(entry.map_err(Error::io("list", folder))?.path());
+    }
+    names.sort();
+    for path in names {
+        let meta = std::fs::metadata(&path).map_err(Error::io("look at", &path))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".golden") && meta.is_file() {
+            let written = u64::try_from(meta.mtime()).unwrap_or_default();
+            status.archives.push(Item {
+                held: hold(&path).exists(),
+                bytes: meta.len(),
+                age_s: now_s.saturating_sub(written),
+                pack: None,
+                path,
+            });
+        } else if is_pack(&path) && meta.is_file() {
+            for file in index(&path)? {
+                packed.insert(file.name.clone(), (path.clone(), file));
+            }
+            status.packs.push((path, meta.len()));
+        }
+    }
+    for item in &mut status.archives {
+        let name = item.path.file_name().unwrap_or_default().to_string_lossy();
+        if let Some((pack, file)) = packed.get(&*name)
+            && file.bytes == item.bytes
+        {
+            item.pack = Some(pack.clone());
+        }
+    }
+    Ok(status)
+}
+
+/// The file that keeps an archive from being deleted.
+fn hold(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".hold");
+    PathBuf::from(name)
+}
+
+/// Whether a file is a pack, by its name.
+pub fn is_pack(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("pack-") && name.ends_with(".tar.zst")
+}
+
+/// Packs archives into a new file in `folder`. The archives stay; [`cleanup`] deletes them. Returns the pack.
+///
+/// # Errors
+/// The first finding of an archive that is damaged or tampered with; [`Error::Selection`] for none;
+/// [`Error::Exists`], [`Error::Io`].
+pub fn pack(folder: &Path, archives: &[PathBuf], workers: usize) -> Result<PathBuf, Error> {
+    if archives.is_empty() {
+        return Err(Error::Selection {
+            why: "no archive to pack".into(),
+        });
+    }
+    let mut files = Vec::new();
+    for path in archives {
+        files.push(described(path, workers)?);
+    }
+    let index = encode(&files);
+    let name = format!("pack-{}.tar.zst", &Digest::of(&index).hex()[..32]);
+    let target = folder.join(name);
+    let mut file = NewFile::create(&target)?;
+    write_pack(&mut file, &index, archives, &files).map_err(Error::io("write", &target))?;
+    file.finish(&target, 0o444)?;
+    // Before anybody relies on it.
+    check_pack(&target)?;
+    Ok(target)
+}
+
+fn write_pack(
+    file: &mut NewFile,
+    index: &[u8],
+    archives: &[PathBuf],
+    files: &[Packed],
+) -> io::Result<()> {
+    let mut tar = tar::Builder::new(zstd::Encoder::new(file, 3)?);
+    let header = |bytes: u64| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes);
+        header.set_mode(0o444);
+        header
+    };
+    tar.append_data(&mut header(index.len() as u64), INDEX, index)?;
+    for (path, packed) in archives.iter().zip(files) {
+        let content = File::open(path)?;
+        tar.append_data(
+            &mut header(packed.bytes),
+            &packed.name,
+            content.take(packed.bytes),
+        )?;
+    }
+    tar.into_inner()?.finish()?;
+    Ok(())
+}
+
+/// What the index says of an archive, which must be whole.
+fn described(path: &Path, workers: usize) -> Result<Packed, Error> {
+    let options = VerifyOptions {
+        workers,
+        ..VerifyOptions::default()
+    };
+    let found = verify(Container::open(path), &options)?;
+    if let Some(finding) = found.findings.into_iter().next() {
+        return Err(finding.error);
+    }
+    let manifest = Manifest::decode(&Container::open(path)?.manifest)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let (sha256, bytes) = hash(&mut file).map_err(Error::io("read", path))?;
+    Ok(Packed {
+        name: name.into_owned(),
+        bytes,
+        sha256,
+        root: manifest.root,
+    })
+}
+
+fn hash(from: &mut dyn Read) -> io::Result<(Digest, u64)> {
+    let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 256 << 10]);
+    loop {
+        let len = from.read(&mut buffer)?;
+        if len == 0 {
+            return Ok((Digest(hasher.finalize().into()), bytes));
+        }
+        hasher.update(&buffer[..len]);
+        bytes += len as u64;
+    }
+}
+
+fn encode(files: &[Packed]) -> Vec<u8> {
+    let files: Vec<Value> = files
+        .iter()
+        .map(|file| {
+            json!({
+                "name": file.name,
+                "bytes": file.bytes,
+                "sha256": file.sha256.hex(),
+                "root": file.root.hex(),
+            })
+        })
+        .collect();
+    json::canonical(&json!({"schema": "aos.goldpack.v1", "files": files}))
+}
+
+fn bad(path: &Path, expected: &str, found: impl Into<String>) -> Error {
+    Error::Corrupt {
+        at: 0,
+        place: format!("pack {}", path.display()),
+        expected: expected.into(),
+        found: found.into(),
+    }
+}
+
+type Unpacking = tar::Archive<zstd::Decoder<'static, io::BufReader<File>>>;
+
+fn open(path: &Path) -> Result<Unpacking, Error> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let decoder = zstd::Decoder::new(file).map_err(|e| bad(path, "zstd", e.to_string()))?;
+    Ok(tar::Archive::new(decoder))
+}
+
+/// Goes through the files of a pack in order, the index left out: `each` gets what the index says and the content.
+fn through(
+    path: &Path,
+    mut each: impl FnMut(&Packed, &mut dyn Read) -> Result<(), Error>,
+) -> Result<Vec<Packed>, Error> {
+    let mut tar = open(path)?;
+    let damaged = |error: io::Error| bad(path, "a tar file", error.to_string());
+    let mut entries = tar.entries().map_err(damaged)?;
+    let first = entries.next();
+    let mut first = first
+        .ok_or_else(|| bad(path, "an index", "nothing"))?
+        .map_err(damaged)?;
+    let files = read_index(path, &mut first)?;
+    drop(first);
+    let mut expected = files.iter();
+    for entry in entries {
+        let mut entry = entry.map_err(damaged)?;
+        let packed = expected
+            .next()
+            .ok_or_else(|| bad(path, "the files of its index", "more"))?;
+        let name = entry
+            .path()
+            .map_err(damaged)?
+            .to_string_lossy()
+            .into_owned();
+        let regular = entry.header().entry_type().is_file();
+        if name != packed.name || entry.size() != packed.bytes || !regular {
+            return Err(bad(path, &packed.name, name));
+        }
+        each(packed, &mut entry)?;
+    }
+    match expected.next() {
+        Some(missing) => Err(bad(path, &missing.name, "the end of the pack")),
+        None => Ok(files),
+    }
+}
+
+fn read_index(path: &Path, entry: &mut dyn Read) -> Result<Vec<Packed>, Error> {
+    let mut bytes = Vec::new();
+    entry
+        .take(INDEX_LEN_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|error| bad(path, "an index", error.to_string()))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name != format!("pack-{}.tar.zst", &Digest::of(&bytes).hex()[..32]) {
+        return Err(bad(path, "an index with the digest in its name", "another"));
+    }
+    let wrong = |why: String| bad(path, "an index", why);
+    let value: Value = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let object = Reader::new(&value).map_err(wrong)?;
+    let mut files = Vec::new();
+    for file in object.list("files").map_err(wrong)? {
+        let file = Reader::new(file).map_err(wrong)?;
+        let name = file.text("name").map_err(wrong)?;
+        if name.contains('/') || name.starts_with('.') || !name.ends_with(".golden") {
+            return Err(wrong(format!("{name} is no name of an archive")));
+        }
+        files.push(Packed {
+            name: name.into(),
+            bytes: file.number("bytes").map_err(wrong)?,
+            sha256: file.digest("sha256").map_err(wrong)?,
+            root: file.digest("root").map_err(wrong)?,
+        });
+    }
+    Ok(files)
+}
+
+/// The index of a pack; nothing behind it is read.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::Io`].
+pub fn index(path: &Path) -> Result<Vec<Packed>, Error> {
+    let mut tar = open(path)?;
+    let damaged = |error: io::Error| bad(path, "a tar file", error.to_string());
+    let mut entries = tar.entries().map_err(damaged)?;
+    let first = entries.next();
+    let mut first = first
+        .ok_or_else(|| bad(path, "an index", "nothing"))?
+        .map_err(damaged)?;
+    read_index(path, &mut first)
+}
+
+/// Checks every file in a pack against its index, in one pass and without writing anything.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::Io`].
+pub fn check_pack(path: &Path) -> Result<Vec<Packed>, Error> {
+    through(path, |packed, content| {
+        let (sha256, bytes) = hash(content).map_err(|e| bad(path, "a file", e.to_string()))?;
+        match (sha256, bytes) == (packed.sha256, packed.bytes) {
+            true => Ok(()),
+            false => Err(bad(
+                path,
+                &format!("{} with SHA-256 {}", packed.name, packed.sha256),
+                format!("{bytes} bytes with {sha256}"),
+            )),
+        }
+    })
+}
+
+/// Unpacks the archives of a pack, or the ones in `names`, into `folder`, and proves each: its digest is the index's, it
+/// verifies, and it has the root that was packed. Returns their paths.
+///
+/// # Errors
+/// [`Error::Corrupt`], the first finding of an archive; [`Error::NoRecord`] for a name the pack does not hold;
+/// [`Error::Exists`], [`Error::Io`].
+pub fn restore(pack: &Path, names: &[String], folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let held = index(pack)?;
+    if let Some(name) = names
+        .iter()
+        .find(|name| !held.iter().any(|file| file.name == **name))
+    {
+        return Err(Error::NoRecord {
+            what: format!("file {name} in {}", pack.display()),
+        });
+    }
+    let mut restored = Vec::new();
+    through(pack, |packed, content| {
+        if !names.is_empty() && !names.contains(&packed.name) {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        content
+            .read_to_end(&mut bytes)
+            .map_err(|error| bad(pack, "a file", error.to_string()))?;
+        if Digest::of(&bytes) != packed.sha256 {
+            return Err(bad(pack, &packed.name, "other bytes"));
+        }
+        let bytes = Arc::new(bytes);
+        let found = verify(
+            Container::read(bytes.clone(), &packed.name),
+            &VerifyOptions::default(),
+        )?;
+        if let Some(finding) = found.findings.into_iter().next() {
+            return Err(finding.error);
+        }
+        if found.manifest.map(|manifest| manifest.root) != Some(packed.root) {
+            return Err(bad(pack, "the root that was packed", "another"));
+        }
+        let path = folder.join(&packed.name);
+        write_new(&path, &bytes, 0o444)?;
+        restored.push(path);
+        Ok(())
+    })?;
+    Ok(restored)
+}
+
+/// What cleaning up deletes, or would.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Cleaned {
+    /// Deleted, or to be deleted.
+    pub deleted: Vec<PathBuf>,
+    /// Old enough, but kept, and why.
+    pub kept: Vec<(PathBuf, &'static str)>,
+    /// Bytes of what is deleted.
+    pub bytes: u64,
+}
+
+/// Deletes archives older than `days` that a pack beside them holds byte for byte. Whatever is on hold, by a file beside it or
+/// by its name in `holds`, and whatever is the last copy, stays. With `dry_run` nothing is deleted.
+///
+/// # Errors
+/// Those of [`status`], [`check_pack`]; [`Error::Io`].
+pub fn cleanup(
+    folder: &Path,
+    now_s: u64,
+    days: u64,
+    holds: &[String],
+    dry_run: bool,
+) -> Result<Cleaned, Error> {
+    let mut cleaned = Cleaned::default();
+    let mut checked: BTreeMap<PathBuf, Vec<Packed>> = BTreeMap::new();
+    for item in status(folder, now_s)?.archives {
+        if item.age_s < days * 86_400 {
+            continue;
+        }
+        let name = item
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if item.held || holds.contains(&name) {
+            cleaned.kept.push((item.path, "it is on hold"));
+            continue;
+        }
+        let Some(pack) = item.pack else {
+            cleaned.kept.push((item.path, "it is the last copy"));
+            continue;
+        };
+        if !checked.contains_key(&pack) {
+            checked.insert(pack.clone(), check_pack(&pack)?);
+        }
+        let mut file = File::open(&item.path).map_err(Error::io("open", &item.path))?;
+        let (sha256, _) = hash(&mut file).map_err(Error::io("read", &item.path))?;
+        let same = |packed: &Packed| packed.name == name && packed.sha256 == sha256;
+        if !checked[&pack].iter().any(same) {
+            cleaned
+                .kept
+                .push((item.path, "the packed copy is another one"));
+            continue;
+        }
+        if !dry_run {
+            std::fs::remove_file(&item.path).map_err(Error::io("remove", &item.path))?;
+        }
+        cleaned.bytes += item.bytes;
+        cleaned.deleted.push(item.path);
+    }
+    Ok(cleaned)
+}

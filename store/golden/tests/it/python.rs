@@ -1,0 +1,242 @@
+//! `docs/format/verify_golden.py`, which knows nothing of this crate, comes to the same verdicts.
+
+use crate::support::*;
+use aos_disk::sim::SimDisk;
+use aos_format::offset::Offset;
+use aos_golden::{
+    Algorithm, Archive, Key, Note, Purpose, Selection, Verifier, WitnessRequest, checkpoint, prove,
+    prove_consistency, redact, resign, witness,
+};
+use aos_store::Source;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+/// Exit code and output of the script; none where there is no Python.
+fn verify_py(folder: &Path, arguments: &[&str]) -> Option<(i32, String)> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/format/verify_golden.py");
+    let output = Command::new("python3")
+        .arg(script)
+        .args(arguments)
+        .current_dir(folder)
+        .output();
+    let Ok(output) = output else {
+        println!("skipped: there is no python3 here");
+        return None;
+    };
+    let said = [output.stdout, output.stderr].concat();
+    Some((
+        output.status.code().unwrap(),
+        String::from_utf8(said).unwrap(),
+    ))
+}
+
+fn trust_file(folder: &Path, key: &Key) {
+    let entry = match Verifier::of_key(key).entry() {
+        Some(entry) => entry.to_string(),
+        None => {
+            std::fs::write(folder.join("gold.key"), &*key.to_file()).unwrap();
+            "{\"algorithm\":\"hmac-sha256\",\"name\":\"example.org/gold\",\"key_file\":\"gold.key\"}".into()
+        }
+    };
+    let text = format!("{{\"schema\":\"aos.trust.v1\",\"keys\":[{entry}]}}");
+    std::fs::write(folder.join("trust.json"), text).unwrap();
+}
+
+#[test]
+fn verify_golden_py_agrees_about_archives_whole_redacted_and_changed() {
+    let reader = log(3);
+    for algorithm in [Algorithm::HmacSha256, Algorithm::Ed25519] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.golden");
+        let key = [key(algorithm, 1)];
+        trust_file(folder.path(), &key[0]);
+        let with_seeds = aos_golden::SealOptions {
+            seeds: true,
+            ..options(Selection::All, &key)
+        };
+        aos_golden::seal(&reader, &path, &with_seeds).unwrap();
+        let cut = aos_golden::Cut {
+            run: run(&reader, "1"),
+            step: Some("greet".into()),
+            slot: Some("output".into()),
+        };
+        redact(&path, &folder.path().join("cut.golden"), &[cut]).unwrap();
+        let Some((code, said)) = verify_py(folder.path(), &["a.golden", "--trust", "trust.json"])
+        else {
+            return;
+        };
+        assert_eq!(code, 0, "{said}");
+        let root = judged(std::fs::read(&path).unwrap(), &trust(&[&key[0]]), None);
+        assert!(said.contains(&root.manifest.unwrap().root.hex()), "{said}");
+        assert_eq!(verify_py(folder.path(), &["a.golden"]).unwrap().0, 3);
+        let cut = verify_py(folder.path(), &["cut.golden", "--trust", "trust.json"]).unwrap();
+        assert_eq!(cut.0, 0, "{}", cut.1);
+        let good = std::fs::read(&path).unwrap();
+        for at in (8..good.len()).step_by(good.len() / 25) {
+            let mut bad = good.clone();
+            bad[at] ^= 4;
+            std::fs::write(folder.path().join("bad.golden"), &bad).unwrap();
+            let ours = judged(bad, &trust(&[&key[0]]), None);
+            let (code, said) =
+                verify_py(folder.path(), &["bad.golden", "--trust", "trust.json"]).unwrap();
+            let expected = match ours.verdict {
+                aos_golden::Verdict::Untrusted => 3,
+                _ => 5,
+            };
+            assert_eq!(code, expected, "byte {at}: {said} {ours:?}");
+        }
+    }
+}
+
+#[test]
+fn verify_golden_py_agrees_about_proofs_anchors_and_archives_signed_again() {
+    let (folder, disk) = (tempfile::tempdir().unwrap(), SimDisk::new());
+    let at = |name: &str| folder.path().join(name);
+    let key = [key(Algorithm::Ed25519, 1)];
+    trust_file(folder.path(), &key[0]);
+    grow(&disk, 0..2);
+    aos_golden::seal(
+        &reader(&disk),
+        &at("a.golden"),
+        &options(Selection::All, &key),
+    )
+    .unwrap();
+    grow(&disk, 2..5);
+    aos_golden::seal(
+        &reader(&disk),
+        &at("b.golden"),
+        &options(Selection::All, &key),
+    )
+    .unwrap();
+    let (old, new) = (
+        Archive::open(&at("a.golden")).unwrap(),
+        Archive::open(&at("b.golden")).unwrap(),
+    );
+    let old_head = checkpoint(old.container()).unwrap();
+    std::fs::write(at("old.txt"), &old_head).unwrap();
+    let proof = prove_consistency(new.container(), old_head.as_bytes()).unwrap();
+    std::fs::write(at("grows.txt"), &proof).unwrap();
+    let chosen: Vec<Offset> = new.offsets().collect();
+    let Some(_) = verify_py(folder.path(), &["a.golden"]) else {
+        return;
+    };
+    let py = |arguments: &[&str]| {
+        let (code, said) = verify_py(folder.path(), arguments).unwrap();
+        println!("{said}");
+        code
+    };
+    for offset in [chosen[0], chosen[7], *chosen.last().unwrap()] {
+        let proof = prove(&new, offset).unwrap();
+        std::fs::write(at("event.txt"), &proof).unwrap();
+        assert_eq!(py(&["--proof", "event.txt", "--trust", "trust.json"]), 0);
+        let bad = proof.replacen("index ", "index 1", 1);
+        std::fs::write(at("event.txt"), bad).unwrap();
+        assert_eq!(py(&["--proof", "event.txt", "--trust", "trust.json"]), 5);
+    }
+    assert_eq!(py(&["--proof", "grows.txt", "--trust", "trust.json"]), 0);
+    assert_eq!(py(&["--checkpoint", "old.txt", "--trust", "trust.json"]), 0);
+    let anchored = ["b.golden", "--trust", "trust.json", "--anchor", "old.txt"];
+    assert_eq!(py(&anchored), 0);
+    std::fs::write(at("new.txt"), checkpoint(new.container()).unwrap()).unwrap();
+    let rolled_back = ["a.golden", "--trust", "trust.json", "--anchor", "new.txt"];
+    assert_eq!(py(&rolled_back), 7);
+    let other = crate::support::key(Algorithm::HmacSha256, 9);
+    resign(
+        &at("a.golden"),
+        &Verifier::of_key(&key[0]),
+        &other,
+        "rotation",
+        1,
+    )
+    .unwrap();
+    assert_eq!(py(&["a.golden", "--trust", "trust.json"]), 0);
+    trust_file(folder.path(), &other);
+    assert_eq!(py(&["a.golden", "--trust", "trust.json"]), 0);
+    let _openings = new.index().unwrap();
+}
+
+#[test]
+fn a_witness_line_holds_for_its_key_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let log_key = [key(Algorithm::Ed25519, 1)];
+    let own = Key::new(
+        "example.net/witness",
+        Algorithm::Ed25519,
+        false,
+        zeroize::Zeroizing::new([4; 32]),
+    )
+    .unwrap();
+    let (_, bytes) = sealed(&log(1), &options(Selection::All, &log_key));
+    let head = checkpoint(&container(bytes).unwrap()).unwrap();
+    let trust = trust(&[&log_key[0]]);
+    let request = WitnessRequest {
+        checkpoint: head.as_bytes(),
+        proof: None,
+        trust: &trust,
+        key: &own,
+        time: 1_700_000_000,
+    };
+    let signed = witness(&folder.path().join("seen.json"), &request).unwrap();
+    let note = Note::parse(signed.as_bytes()).unwrap();
+    let line = note.signatures.last().unwrap();
+    let verifier = Verifier::for_purpose(&own, Purpose::Witness);
+    assert_eq!(verifier.cosigned_at(&note.text, line), Some(1_700_000_000));
+    let wrong = Verifier::for_purpose(&own, Purpose::Archive);
+    assert_eq!(wrong.cosigned_at(&note.text, line), None);
+    assert_eq!(
+        verifier.cosigned_at(&format!("{}x\n", note.text), line),
+        None
+    );
+}
+
+#[test]
+fn a_redacted_value_of_few_possibilities_cannot_be_guessed_from_what_is_left() {
+    let reader = log(2);
+    let folder = tempfile::tempdir().unwrap();
+    let (path, out) = (
+        folder.path().join("a.golden"),
+        folder.path().join("b.golden"),
+    );
+    let key = [key(Algorithm::HmacSha256, 1)];
+    let with_seeds = aos_golden::SealOptions {
+        seeds: true,
+        ..options(Selection::All, &key)
+    };
+    aos_golden::seal(&reader, &path, &with_seeds).unwrap();
+    let chosen = run(&reader, "1");
+    let cut = aos_golden::Cut {
+        run: chosen,
+        step: None,
+        slot: None,
+    };
+    let done = redact(&path, &out, &[cut]).unwrap();
+    assert!(done.values >= 3 && done.seeds == 1, "{done:?}");
+    assert_eq!(done.still_in, []);
+    let before = Archive::open(&path).unwrap();
+    let stream = aos_format::record::StreamId::run(chosen);
+    let after = std::fs::read(&out).unwrap();
+    let contains = |part: &[u8]| after.windows(part.len()).any(|window| window == part);
+    let mut salts = BTreeSet::new();
+    for record in before.stream(stream, 1).unwrap() {
+        let view = record.view().unwrap();
+        for entry in view
+            .values()
+            .filter(|entry| view.value_bytes(entry).is_some())
+        {
+            salts.insert(entry.salt);
+            // The negative control: with its salt a guess would be confirmed by the digest that stays.
+            let bytes = view.value_bytes(&entry).unwrap();
+            let name = aos_format::event::ValueRef::of(1, &entry.salt, bytes);
+            assert!(contains(&name.digest.0));
+        }
+    }
+    assert!(salts.len() >= 3);
+    assert!(salts.iter().all(|salt| !contains(salt)), "a salt is left");
+    assert!(!contains(b"Ada 1") && !contains(b"1001"));
+    // The seed that every salt follows from is gone as well.
+    let seed = aos_engine::seed::RootSeed::from_number(7);
+    assert!(!contains(&seed.0));
+    let found = judged(after.clone(), &trust(&[&key[0]]), None);
+    assert_eq!(found.verdict, aos_golden::Verdict::Valid);
+}
