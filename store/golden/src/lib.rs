@@ -12,6 +12,7 @@ mod block;
 mod container;
 mod cut;
 mod error;
+mod evidence;
 mod file;
 mod json;
 mod key;
@@ -31,6 +32,7 @@ mod witness;
 pub use archive::Archive;
 pub use container::{Container, Header, Input, NoteBlock};
 pub use error::{Error, ErrorKind};
+pub use evidence::{Evidence, Piece, pack_evidence, verify_evidence};
 pub use file::{KeySource, read_secret, replace_key, write_new};
 pub use key::{Algorithm, Key, KeyId, Purpose};
 pub use lifecycle::{

@@ -25,6 +25,14 @@ pub enum Golden {
     Consistency(Consistency),
     /// Check a proof
     CheckProof(CheckProof),
+    /// Say what a directory of archives holds and how it grows
+    Status(Folder),
+    /// Pack old archives of a directory into one file; they stay
+    Archive(Pack),
+    /// Delete old archives that packs hold
+    Cleanup(Cleanup),
+    /// Bring archives back out of a pack, each proven
+    Restore(Restore),
 }
 
 /// Which keys count.
@@ -85,7 +93,7 @@ Verdicts: valid (exit 0); untrusted, no signature that counts (3); incomplete, t
 more or of another log (7); corrupt, a checksum fails (5); tampered, checksums hold but digests or
 signatures do not (5).")]
 pub struct Verify {
-    /// Archives
+    /// Archives, or packs of them
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Which keys count.
@@ -195,4 +203,60 @@ pub struct Witness {
     /// Proof that the checkpoint continues the one last seen, from `golden consistency`
     #[arg(long, value_name = "PROOF")]
     pub proof: Option<PathBuf>,
+}
+
+/// A directory of archives.
+#[derive(Args, Debug)]
+pub struct Folder {
+    /// Directory
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+    /// Only archives at least so old
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub days: u64,
+}
+
+/// `golden archive`
+#[derive(Args, Debug)]
+pub struct Pack {
+    /// The directory.
+    #[command(flatten)]
+    pub folder: Folder,
+    /// Say what would be packed
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `golden cleanup`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Only archives that a pack in the directory holds byte for byte are deleted; never a last copy, and
+never one with a file NAME.golden.hold beside it.")]
+pub struct Cleanup {
+    /// The directory.
+    #[command(flatten)]
+    pub folder: Folder,
+    /// Say what would be deleted
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub force: bool,
+    /// Keep the archive of this name; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub hold: Vec<String>,
+}
+
+/// `golden restore`
+#[derive(Args, Debug)]
+pub struct Restore {
+    /// Pack
+    #[arg(value_name = "PACK")]
+    pub pack: PathBuf,
+    /// Only these archives; all by default
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Directory to restore into
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
 }

@@ -1,6 +1,7 @@
 //! `aosctl golden` and `aosctl witness`
 
 pub mod args;
+mod lifecycle;
 mod proofs;
 mod seal;
 mod verify;
@@ -29,6 +30,10 @@ pub fn golden(command: &Golden, out: &mut Output) -> Result<Exit, Failure> {
         Golden::Prove(args) => proofs::prove(args, out),
         Golden::Consistency(args) => proofs::consistency(args, out),
         Golden::CheckProof(args) => proofs::check_proof(args, out),
+        Golden::Status(args) => lifecycle::status(args, out),
+        Golden::Archive(args) => lifecycle::archive(args, out),
+        Golden::Cleanup(args) => lifecycle::cleanup(args, out),
+        Golden::Restore(args) => lifecycle::restore(args, out),
     }
 }
 

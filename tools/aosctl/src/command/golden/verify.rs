@@ -27,6 +27,10 @@ pub fn verify(args: &Verify, out: &mut Output) -> Result<Exit, Failure> {
     };
     let mut worst = Exit::Yes;
     for file in &args.files {
+        if aos_golden::is_pack(file) {
+            worst = worst.worst(super::lifecycle::check(file, out)?);
+            continue;
+        }
         let found = aos_golden::verify(Container::open(file), &options).map_err(failed(file))?;
         match out.form() {
             Form::Table => table(file, &found, out)?,
