@@ -89,6 +89,9 @@ pub enum Command {
     /// Make and rotate the keys that sign archives
     #[command(subcommand)]
     Key(crate::command::key::KeyCommand),
+    /// Pack archives and reports into one signed file, and verify it
+    #[command(subcommand)]
+    Evidence(crate::command::evidence::Evidence),
     /// Cosign a checkpoint that continues what was seen before
     Witness(crate::command::golden::args::Witness),
     /// Write made-up inputs for examples and tests

@@ -6,6 +6,7 @@ mod against;
 mod checkpoint;
 mod demo;
 pub mod diff;
+pub mod evidence;
 mod explain;
 mod fsck;
 pub mod import;
@@ -62,6 +63,7 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Log(Log::Salvage(args)) => salvage::salvage(args, out),
         Command::Golden(command) => golden::golden(command, out),
         Command::Key(command) => key::run(command, out),
+        Command::Evidence(command) => evidence::run(command, out),
         Command::Witness(args) => golden::witness(args, out),
         Command::Sample(args) => sample::sample(args, out),
         Command::Explain(args) => explain::explain(args, out),

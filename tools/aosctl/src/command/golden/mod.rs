@@ -14,6 +14,7 @@ use args::{Golden, Trusting};
 use std::path::Path;
 
 pub use proofs::witness;
+pub use verify::{exit, report};
 
 /// Does what the command line says.
 ///

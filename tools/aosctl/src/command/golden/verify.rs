@@ -43,7 +43,7 @@ pub fn verify(args: &Verify, out: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// What a verdict says by the exit code.
-fn exit(verdict: Verdict) -> Exit {
+pub fn exit(verdict: Verdict) -> Exit {
     match verdict {
         Verdict::Valid => Exit::Yes,
         Verdict::Incomplete => Exit::Undecided,
@@ -87,7 +87,7 @@ fn anchor(state: &AnchorState) -> &'static str {
 }
 
 /// The object of `golden verify`.
-fn report(file: &Path, found: &Verification) -> Object {
+pub fn report(file: &Path, found: &Verification) -> Object {
     let signatures: Vec<Cell> = found
         .signatures
         .iter()
