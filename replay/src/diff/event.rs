@@ -274,6 +274,7 @@ impl NormEvent {
             | Event::Definition(_)
             | Event::Seed(_)
             | Event::Checkpoint(_)
+            | Event::Seal(_)
             | Event::Mark(_) => String::new(),
         }
     }

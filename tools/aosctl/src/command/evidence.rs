@@ -81,7 +81,9 @@ fn all_of(key: &aos_golden::Key) -> Trust {
 fn name_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    name.chars().map(|c| if plain(c) { c } else { '_' }).collect()
+    name.chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect()
 }
 
 fn pack(args: &Pack, out: &mut Output) -> Result<Exit, Failure> {
@@ -99,14 +101,20 @@ fn pack(args: &Pack, out: &mut Output) -> Result<Exit, Failure> {
         pieces.insert(format!("archives/{name}"), Piece::File(path.clone()));
     }
     for path in &args.add {
-        pieces.insert(format!("files/{}", name_of(path)), Piece::File(path.clone()));
+        pieces.insert(
+            format!("files/{}", name_of(path)),
+            Piece::File(path.clone()),
+        );
     }
     let public: Vec<String> = trust
         .verifiers
         .iter()
         .filter_map(|verifier| verifier.entry().map(|entry| entry.to_string()))
         .collect();
-    let keys = format!("{{\"schema\":\"aos.trust.v1\",\"keys\":[{}]}}\n", public.join(","));
+    let keys = format!(
+        "{{\"schema\":\"aos.trust.v1\",\"keys\":[{}]}}\n",
+        public.join(",")
+    );
     pieces.insert("keys/public.json".into(), Piece::Bytes(keys.into_bytes()));
     // The arguments as they were given: keys stand in files, never in arguments.
     let command: Vec<String> = std::env::args_os()
@@ -161,7 +169,9 @@ fn reports(path: &Path, name: &str, trust: &Trust) -> Result<Vec<(String, Vec<u8
     ));
     let slot = slot_of(Kind::Definition, "source").unwrap_or_default();
     for entry in manifest(path)?.1.definitions {
-        let record = archive.read(entry.offset).map_err(crate::failure::store(path))?;
+        let record = archive
+            .read(entry.offset)
+            .map_err(crate::failure::store(path))?;
         if let Ok(source) = archive.value(&record, slot) {
             reports.push((format!("workflows/{}.yaml", entry.digest), source));
         }
@@ -176,8 +186,7 @@ fn verify(args: &Verify, out: &mut Output) -> Result<Exit, Failure> {
     };
     let fail = failed(&args.bundle);
     let trust = trust.unwrap_or_else(|| Trust::of(Vec::new()));
-    let found =
-        aos_golden::verify_evidence(&args.bundle, &trust, host::cores()).map_err(&fail)?;
+    let found = aos_golden::verify_evidence(&args.bundle, &trust, host::cores()).map_err(&fail)?;
     let mut exit = Exit::Yes;
     let mut archives = Vec::new();
     for (name, verified) in &found.archives {
@@ -185,7 +194,10 @@ fn verify(args: &Verify, out: &mut Output) -> Result<Exit, Failure> {
         let row = Object::new()
             .with("archive", name.as_str())
             .with("verdict", verified.verdict.name())
-            .with("size", verified.manifest.as_ref().map(|manifest| manifest.size))
+            .with(
+                "size",
+                verified.manifest.as_ref().map(|manifest| manifest.size),
+            )
             .with("digest", verified.manifest.as_ref().map(|m| m.digest.hex()));
         archives.push(Cell::from(row));
     }
@@ -193,7 +205,11 @@ fn verify(args: &Verify, out: &mut Output) -> Result<Exit, Failure> {
         .archives
         .iter()
         .all(|(_, verified)| verified.verdict == Verdict::Valid);
-    let signers: Vec<Cell> = found.signers.iter().map(|name| name.as_str().into()).collect();
+    let signers: Vec<Cell> = found
+        .signers
+        .iter()
+        .map(|name| name.as_str().into())
+        .collect();
     let report = Object::new()
         .with("schema", "aos.evidence.verify.v1")
         .with("bundle", args.bundle.display().to_string())

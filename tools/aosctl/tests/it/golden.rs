@@ -279,11 +279,18 @@ fn old_archives_are_packed_checked_cleaned_up_and_restored_and_no_last_copy_is_d
     std::fs::create_dir(place.path("gold")).unwrap();
     for (name, days) in [("a", 10), ("b", 10), ("young", 1)] {
         let file = format!("gold/{name}.golden");
-        place.aosctl(&format!("golden seal a.aos --all --out {file} --key gold.key")).exits(0);
+        place
+            .aosctl(&format!(
+                "golden seal a.aos --all --out {file} --key gold.key"
+            ))
+            .exits(0);
         age(&place, &file, days);
     }
     let status = place.aosctl("golden status gold -o json").exits(0).json();
-    assert_eq!((number(&status, "archives"), number(&status, "older")), (3, 2));
+    assert_eq!(
+        (number(&status, "archives"), number(&status, "older")),
+        (3, 2)
+    );
     // Nothing is packed yet: whatever is old is a last copy.
     let said = place.aosctl("golden cleanup gold --force -o json").exits(0);
     assert_eq!(said.json()["deleted"].as_array().unwrap().len(), 0);
@@ -302,11 +309,17 @@ fn old_archives_are_packed_checked_cleaned_up_and_restored_and_no_last_copy_is_d
     assert!(!place.path("gold/a.golden").exists());
     assert!(place.path("gold/b.golden").exists() && place.path("gold/young.golden").exists());
     std::fs::create_dir(place.path("back")).unwrap();
-    place.aosctl(&format!("golden restore {pack} a.golden --out back")).exits(0);
-    place.aosctl("golden verify back/a.golden --key gold.key").exits(0);
+    place
+        .aosctl(&format!("golden restore {pack} a.golden --out back"))
+        .exits(0);
+    place
+        .aosctl("golden verify back/a.golden --key gold.key")
+        .exits(0);
     flip(&place, &pack, |bytes| bytes.len() / 2);
     place.aosctl(&format!("golden verify {pack}")).exits(5);
-    place.aosctl(&format!("golden restore {pack} --out back")).exits(5);
+    place
+        .aosctl(&format!("golden restore {pack} --out back"))
+        .exits(5);
     // A pack that does not verify is no copy.
     std::fs::remove_file(place.path("gold/b.golden.hold")).unwrap();
     place.aosctl("golden cleanup gold --force").exits(5);
@@ -317,7 +330,10 @@ fn old_archives_are_packed_checked_cleaned_up_and_restored_and_no_last_copy_is_d
 fn an_archive_replays_alone_and_fresh_runs_are_held_against_it() {
     let place = sealed("--key gold.key --with-seeds");
     let said = place.aosctl("replay a.golden -o json").exits(0).json();
-    assert_eq!((text(&said, "verdict"), number(&said, "runs")), ("match".into(), 2));
+    assert_eq!(
+        (text(&said, "verdict"), number(&said, "runs")),
+        ("match".into(), 2)
+    );
     let fresh = |log: &str, greeting: &str| {
         place.write("w.yaml", crate::harness::HELLO.replace("hello ", greeting));
         for name in ["Ada", "Bob"] {
@@ -328,15 +344,26 @@ fn an_archive_replays_alone_and_fresh_runs_are_held_against_it() {
         }
     };
     fresh("same.aos", "hello ");
-    let said = place.aosctl("replay same.aos --against a.golden -o jsonl").exits(0);
+    let said = place
+        .aosctl("replay same.aos --against a.golden -o jsonl")
+        .exits(0);
     let summary = said.lines().pop().unwrap();
-    assert_eq!((text(&summary, "verdict"), number(&summary, "same")), ("same".into(), 2));
+    assert_eq!(
+        (text(&summary, "verdict"), number(&summary, "same")),
+        ("same".into(), 2)
+    );
     fresh("other.aos", "howdy ");
-    let said = place.aosctl("replay other.aos --against a.golden -o jsonl").exits(1);
+    let said = place
+        .aosctl("replay other.aos --against a.golden -o jsonl")
+        .exits(1);
     let summary = said.lines().pop().unwrap();
     assert_eq!(text(&summary, "verdict"), "different");
     let first = &summary["different"][0];
-    assert_eq!(number(first, "event"), 1, "the workflow is another one: START differs");
+    assert_eq!(
+        number(first, "event"),
+        1,
+        "the workflow is another one: START differs"
+    );
     let run = "run hello.yaml --log again.aos --seed 7 --key Ada --input {\"name\":\"Ada\"}";
     // Bob was not run: his history is missing.
     place.aosctl(&format!("{run} --against a.golden")).exits(1);
@@ -360,9 +387,14 @@ fn a_bundle_verifies_with_the_trust_file_alone_and_not_when_a_file_in_it_was_cha
         .json();
     assert_eq!(text(&said, "verdict"), "valid");
     assert!(number(&said, "files") >= 6);
-    place.aosctl("evidence verify b.zip").exits(3).fails_with("AOS-G004", &[]);
+    place
+        .aosctl("evidence verify b.zip")
+        .exits(3)
+        .fails_with("AOS-G004", &[]);
     flip(&place, "b.zip", |bytes| {
         bytes.windows(9).position(|w| w == b"hello Bob").unwrap()
     });
-    place.aosctl("evidence verify b.zip --trust trust.json").exits(5);
+    place
+        .aosctl("evidence verify b.zip --trust trust.json")
+        .exits(5);
 }
