@@ -4,12 +4,13 @@
 //! cargo run --release -p aos-bench -- append --dir DIR > benches/results/NAME.json
 //! cargo run --release -p aos-bench -- replay LOG --rounds 5 > benches/results/NAME.json
 //! cargo run --release -p aos-bench -- verify LOG --rounds 5 > benches/results/NAME.json
+//! cargo run --release -p aos-bench -- golden LOG --dir DIR > benches/results/NAME.json
 //! cargo run --release -p aos-bench -- bytes LOG > benches/results/NAME.json
 //! ```
 #![forbid(unsafe_code)]
 
 use aos_bench::contender::OWN;
-use aos_bench::{append, bytes, replay, verify};
+use aos_bench::{append, bytes, golden, replay, verify};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +45,20 @@ enum Command {
         /// The log.
         log: PathBuf,
         /// Rounds; each figure is given as minimum, median and maximum.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Numbers of workers to measure.
+        #[arg(long, value_delimiter = ',', default_value = "1,2")]
+        workers: Vec<usize>,
+    },
+    /// Seal a log and verify the archive, beside plain SHA-256 of the same bytes.
+    Golden {
+        /// The log.
+        log: PathBuf,
+        /// Directory for the archives, which are removed.
+        #[arg(long, default_value = ".")]
+        dir: PathBuf,
+        /// Rounds.
         #[arg(long, default_value_t = 5)]
         rounds: usize,
         /// Numbers of workers to measure.
@@ -88,6 +103,12 @@ enum Command {
 fn main() -> ExitCode {
     let measured = match Args::parse().command {
         Command::Bytes { log } => bytes::count(&log),
+        Command::Golden {
+            log,
+            dir,
+            rounds,
+            workers,
+        } => golden::measure(&log, &dir, rounds.max(1), &workers),
         Command::Verify {
             log,
             rounds,

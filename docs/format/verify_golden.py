@@ -176,10 +176,10 @@ def climb(place, last, first, old, proof):
     return old, new
 
 def consistent(size1, root1, size2, root2, proof):
-    if size1 == size2 or size1 == 0:
-        return not proof and root1 == (root2 if size1 == size2 else sha(b""))
-    if size1 > size2:
+    if size1 > size2 or size1 == 0:
         return False
+    if size1 == size2:
+        return not proof and root1 == root2
     place, last = size1 - 1, size2 - 1
     while place & 1:
         place, last = place >> 1, last >> 1

@@ -122,11 +122,11 @@ impl Engine {
                 seq: control.seq + 1,
             };
             // Durable before any run that needs it: a disk that is full now must not leave runs without their document.
-            let ticket = self.shared.log.append_batch(vec![append])?;
+            let (ticket, seq) = self.shared.log.append_control(append)?;
             self.shared.log.wait(ticket)?;
             control.head = head;
             control.lane_seq += 1;
-            control.seq += 1;
+            control.seq = seq;
         }
         control.recorded.insert(digest);
         Ok(())

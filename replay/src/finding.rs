@@ -56,7 +56,7 @@ pub mod code {
     pub const IMPORTED: &str = "AOS-R027";
 
     /// All of them.
-    pub const ALL: [&str; 22] = [
+    pub const ALL: [&str; 23] = [
         DAMAGED,
         GROUP,
         BEHIND_END,

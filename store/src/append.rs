@@ -68,6 +68,30 @@ impl Log {
         self.queued(queued, charge, slot)
     }
 
+    /// As [`Log::append_batch`] of one record of the control stream. Its number may have been taken meanwhile by a SEAL, which
+    /// the log appends by itself and which changes no head: then it takes the next. Returns the number it got.
+    ///
+    /// # Errors
+    /// As [`Log::append_batch`].
+    pub fn append_control(&self, item: Append) -> Result<(Ticket, u64), Error> {
+        let mut seq = item.seq;
+        loop {
+            let item = Append {
+                seq,
+                ..item.clone()
+            };
+            match self.append_batch(vec![item]) {
+                Ok(ticket) => return Ok((ticket, seq)),
+                Err(Error::Sequence { expected, .. })
+                    if expected > seq && self.shared.sealer.is_some() =>
+                {
+                    seq = expected;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     fn push_batch(
         &self,
         prepared: Vec<Prepared>,

@@ -16,10 +16,9 @@
 
 use crate::Error;
 use crate::digest::Digest;
-use crate::event::{fields, slots};
+use crate::event::{VALUE_LABEL, ValueRef, fields, slots};
 use crate::frame::{FrameHeader, Kind};
-use crate::record::{ABSENT, REDACTED, RecordView};
-use sha2::{Digest as _, Sha256};
+use crate::record::{REDACTED, RecordView};
 
 const LEAF_TAG: &[u8; 16] = b"aos.leaf.v1\0\0\0\0\0";
 /// The frame header is covered from here on.
@@ -37,29 +36,38 @@ pub struct Leaf {
 /// The leaf of a record. `body` is the frame's body without padding, `view` the record in it.
 pub fn leaf(header: &FrameHeader, body: &[u8], view: &RecordView<'_>) -> Leaf {
     let history = view.digest();
-    let mut hasher = Sha256::new();
-    // One short message: gathered first, so that the hash takes whole blocks.
-    let mut start = [0; 1 + 16 + 52 + 32];
-    start[1..17].copy_from_slice(LEAF_TAG);
-    start[17..69].copy_from_slice(&header.encode()[COVERED_FROM..]);
-    if !has_values(header.kind) {
-        hasher.update(start);
-        hasher.update(body);
-    } else {
-        start[69..].copy_from_slice(&history.0);
-        hasher.update(start);
-        hasher.update(&body[view.det().len()..header.record_len as usize]);
-        for part in view.parts().values {
-            let head = &body[part.head.start..part.bytes.start];
-            match head[0] & 7 {
-                0 | 3 => hasher.update([head[0] & !7]),
-                _ => hasher.update(head),
-            }
-        }
-    }
+    let mut bytes = Vec::with_capacity(256);
+    put_leaf(header, body, view, &history, &mut bytes);
     Leaf {
-        hash: Digest(hasher.finalize().into()),
+        hash: Digest::of(&bytes),
         history,
+    }
+}
+
+/// Appends the bytes whose SHA-256 is the leaf of a record with that history digest: for whoever hashes many at a time.
+pub fn put_leaf(
+    header: &FrameHeader,
+    body: &[u8],
+    view: &RecordView<'_>,
+    history: &Digest,
+    out: &mut Vec<u8>,
+) {
+    out.push(0);
+    out.extend_from_slice(LEAF_TAG);
+    out.extend_from_slice(&header.encode()[COVERED_FROM..]);
+    if !has_values(header.kind) {
+        out.extend_from_slice(&Digest::ZERO.0);
+        out.extend_from_slice(body);
+        return;
+    }
+    out.extend_from_slice(&history.0);
+    out.extend_from_slice(&body[view.det().len()..header.record_len as usize]);
+    for part in view.parts().values {
+        let head = &body[part.head.start..part.bytes.start];
+        match head[0] & 7 {
+            0 | 3 => out.push(head[0] & !7),
+            _ => out.extend_from_slice(head),
+        }
     }
 }
 
@@ -68,60 +76,87 @@ pub fn has_values(kind: u8) -> bool {
     Kind::from_u8(kind).is_some_and(|kind| !fields(kind).is_empty())
 }
 
-/// What checking the values of a record found.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Values {
-    /// Values whose bytes are here and have the digest that the history names.
-    pub here: u32,
-    /// Values that were cut off.
-    pub redacted: u32,
+/// A value of a record beside the name that the history gives it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NamedValue<'a> {
+    /// Its slot.
+    pub slot: u8,
+    /// What the history names.
+    pub name: ValueRef,
+    /// Salt and bytes, where they are stored here: behind [`crate::event::VALUE_LABEL`] their SHA-256 must be the name's.
+    pub salted: Option<&'a [u8]>,
+    /// Whether it was cut off.
+    pub redacted: bool,
 }
 
-/// Checks that the values of a record are the ones its deterministic part names: one for each slot and no other, and each
-/// that is stored here with its digest.
+/// Appends the values of a record, which must be the ones its deterministic part names: one for each slot and no other, of
+/// the length it says. Their digests are for the caller to compare.
 ///
 /// # Errors
 /// [`Error::BadField`], [`Error::BadValue`].
-pub fn check_values(header: &FrameHeader, view: &RecordView<'_>) -> Result<Values, Error> {
-    let mut found = Values::default();
+pub fn values<'a>(
+    header: &FrameHeader,
+    view: &RecordView<'a>,
+    out: &mut Vec<NamedValue<'a>>,
+) -> Result<(), Error> {
     let Some(kind) = Kind::from_u8(header.kind).filter(|_| has_values(header.kind)) else {
-        return Ok(found);
+        return Ok(());
     };
     let bad = |slot, why| Error::BadValue { slot, why };
     let named = slots(kind, view.det())?;
     let mut names = named.iter();
     for entry in view.values() {
         let name = match names.next() {
-            Some((slot, name)) if *slot == entry.slot => name,
+            Some((slot, name)) if *slot == entry.slot => *name,
             _ => return Err(bad(entry.slot, "no value that its history names")),
         };
-        match view.value_bytes(&entry) {
-            Some(bytes) if name.matches(&entry.salt, bytes) => found.here += 1,
-            Some(_) => {
-                let why = "its bytes do not have the digest that its history names";
-                return Err(bad(entry.slot, why));
-            }
-            None => found.redacted += u32::from(entry.start == REDACTED),
+        let salted = view.salted_bytes(&entry);
+        if salted.is_some() && u64::from(entry.len) != name.len {
+            return Err(bad(entry.slot, "not of the length that its history names"));
         }
+        out.push(NamedValue {
+            slot: entry.slot,
+            name,
+            salted,
+            redacted: entry.start == REDACTED,
+        });
     }
     match names.next() {
         Some((slot, _)) => Err(bad(*slot, "its history names it, the record has none")),
-        None => Ok(found),
+        None => Ok(()),
     }
+}
+
+/// Checks that the values of a record are the ones its deterministic part names, each that is stored here with its digest.
+///
+/// # Errors
+/// [`Error::BadField`], [`Error::BadValue`].
+pub fn check_values(header: &FrameHeader, view: &RecordView<'_>) -> Result<(), Error> {
+    let mut found = Vec::new();
+    values(header, view, &mut found)?;
+    for value in found {
+        let Some(salted) = value.salted else { continue };
+        if Digest::of_parts([VALUE_LABEL.as_slice(), salted]) != value.name.digest {
+            return Err(Error::BadValue {
+                slot: value.slot,
+                why: "its bytes do not have the digest that its history names",
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Whether a value can be cut off: its bytes are here. The salt of one that was never recorded is covered by the leaf.
 pub fn can_be_cut(view: &RecordView<'_>, slot: u8) -> bool {
-    view.values().any(|entry| {
-        entry.slot == slot && entry.from_seq == 0 && entry.start < REDACTED.min(ABSENT)
-    })
+    view.values()
+        .any(|entry| entry.slot == slot && entry.from_seq == 0 && entry.start < REDACTED)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::digest::RunId;
-    use crate::event::{Event, Step, VALUE_JSON, ValueRef};
+    use crate::event::{Event, Step, VALUE_JSON};
     use crate::offset::Offset;
     use crate::record::{Draft, DraftValue, Stored, StreamId, redacted};
 

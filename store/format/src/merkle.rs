@@ -14,6 +14,7 @@
 //! ```
 
 use crate::digest::Digest;
+use crate::sha_wide::digest_many;
 use sha2::{Digest as _, Sha256};
 
 /// Hash of a leaf: SHA-256 of 0x00 and its data.
@@ -118,18 +119,36 @@ pub fn subtrees(first: u64, leaves: &[Digest]) -> Vec<Subtree> {
         let count = 1usize << level;
         found.push(Subtree {
             level,
-            hash: root(&leaves[at..at + count]),
+            hash: perfect(&leaves[at..at + count]),
         });
         at += count;
     }
     found
 }
 
+/// Root over leaf hashes whose number is a power of two: whole levels at a time, which hash independently.
+fn perfect(leaves: &[Digest]) -> Digest {
+    let (mut level, mut bytes) = (leaves.to_vec(), Vec::with_capacity(leaves.len() / 2 * 65));
+    while level.len() > 1 {
+        bytes.clear();
+        for pair in level.chunks_exact(2) {
+            bytes.push(1);
+            bytes.extend_from_slice(&pair[0].0);
+            bytes.extend_from_slice(&pair[1].0);
+        }
+        let nodes: Vec<&[u8]> = bytes.chunks_exact(65).collect();
+        let mut above = vec![Digest::ZERO; nodes.len()];
+        digest_many(&nodes, &mut above);
+        level = above;
+    }
+    level[0]
+}
+
 /// Root over leaf hashes.
 pub fn root(leaves: &[Digest]) -> Digest {
     let mut peaks = Peaks::default();
-    for leaf in leaves {
-        peaks.push(*leaf);
+    for subtree in subtrees(0, leaves) {
+        peaks.push_subtree(subtree);
     }
     peaks.root()
 }
@@ -162,7 +181,7 @@ pub fn inclusion(leaves: &[Digest], index: usize) -> Option<Vec<Digest>> {
 
 /// Proof that the tree of the first `old` leaves is a beginning of this one; `None` when it is larger than this one.
 ///
-/// Empty when `old` is 0 or the whole tree.
+/// Empty when `old` is 0, which proves nothing, or the whole tree.
 pub fn consistency(leaves: &[Digest], old: usize) -> Option<Vec<Digest>> {
     if old > leaves.len() {
         return None;
@@ -222,7 +241,8 @@ pub fn check_inclusion(
     last == 0 && hash == *root
 }
 
-/// Whether the proof shows that the tree of `old_size` leaves with `old_root` is a beginning of the other.
+/// Whether the proof shows that the tree of `old_size` leaves with `old_root` is a beginning of the other. That a tree continues
+/// one without leaves says nothing, and is refused.
 pub fn check_consistency(
     old_size: u64,
     old_root: &Digest,
@@ -230,14 +250,11 @@ pub fn check_consistency(
     root: &Digest,
     proof: &[Digest],
 ) -> bool {
-    if old_size > size {
+    if old_size > size || old_size == 0 {
         return false;
     }
     if old_size == size {
         return proof.is_empty() && old_root == root;
-    }
-    if old_size == 0 {
-        return proof.is_empty() && *old_root == empty_root();
     }
     let (mut node, mut last) = (old_size - 1, size - 1);
     while node & 1 == 1 {

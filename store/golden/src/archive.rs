@@ -32,6 +32,14 @@ impl std::fmt::Debug for Archive {
 }
 
 impl Archive {
+    /// Whether a file begins as archives do.
+    pub fn is_one(path: &Path) -> bool {
+        let mut magic = [0; 8];
+        let read = std::fs::File::open(path)
+            .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
+        read.is_ok() && magic == *crate::container::MAGIC
+    }
+
     /// Opens the archive at `path` and folds what it contains.
     ///
     /// # Errors

@@ -119,9 +119,9 @@ pub(crate) struct Frame<'a> {
     pub(crate) at: usize,
 }
 
-impl Frame<'_> {
+impl<'a> Frame<'a> {
     /// The body without padding.
-    pub(crate) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &'a [u8] {
         &self.bytes[FRAME_HEADER_LEN as usize..][..self.header.body_len as usize]
     }
 }
@@ -150,7 +150,8 @@ impl Block {
                 format!("{crc:08x}"),
             ));
         }
-        let len = zstd::bulk::decompress_to_buffer(&stored, &mut *raw)
+        let unpacked: &mut [u8] = &mut raw;
+        let len = zstd::bulk::decompress_to_buffer(&stored, unpacked)
             .map_err(|error| corrupt("a zstd frame".into(), error.to_string()))?;
         if len != raw.len() {
             return Err(corrupt(

@@ -24,7 +24,8 @@ use std::sync::Arc;
 use crate::block::{BLOCK_HEAD_LEN, BlockHead};
 use crate::note::NOTE_LEN_MAX;
 
-const MAGIC: &[u8; 8] = b"AOSGOLD\n";
+/// First bytes of every archive.
+pub(crate) const MAGIC: &[u8; 8] = b"AOSGOLD\n";
 const NOTE_MAGIC: &[u8; 8] = b"AOSNOTE\n";
 const VERSION: u16 = 1;
 /// Length of the header in bytes.

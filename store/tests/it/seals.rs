@@ -68,6 +68,8 @@ fn every_segment_and_the_end_of_the_log_are_sealed_in_one_chain() {
         for _ in 0..3 {
             let options = sealing(mode);
             let (log, _) = Log::open(Arc::new(disk.clone()), path(), &options).unwrap();
+            let accepted = world.accepted.len();
+            world.resume(&log, accepted);
             work(&log, &mut world, &mut rng, 60).unwrap();
             let durable = log.flush().unwrap();
             log.close().unwrap();
@@ -94,17 +96,55 @@ fn an_opening_alone_is_not_sealed_and_a_log_that_does_not_seal_goes_on_without()
     };
     let (mut world, mut rng) = (World::default(), Rng(4));
     let log = open(true);
+    let accepted = world.accepted.len();
+    world.resume(&log, accepted);
     work(&log, &mut world, &mut rng, 5).unwrap();
     log.close().unwrap();
     assert_eq!(seals(&reader(&disk)).len(), 1);
     open(true).close().unwrap();
     assert_eq!(seals(&reader(&disk)).len(), 1);
     let log = open(false);
+    let accepted = world.accepted.len();
+    world.resume(&log, accepted);
     work(&log, &mut world, &mut rng, 5).unwrap();
     log.close().unwrap();
     assert_eq!(seals(&reader(&disk)).len(), 1);
     let log = open(true);
+    let accepted = world.accepted.len();
+    world.resume(&log, accepted);
     work(&log, &mut world, &mut rng, 5).unwrap();
     log.close().unwrap();
     chain(&reader(&disk));
+}
+
+#[test]
+fn a_control_record_takes_the_number_that_a_seal_left() {
+    let disk = SimDisk::new();
+    let (mut world, mut rng) = (World::default(), Rng(5));
+    let open = || {
+        Log::open(Arc::new(disk.clone()), path(), &sealing(Mode::Inline))
+            .unwrap()
+            .0
+    };
+    let log = open();
+    let accepted = world.accepted.len();
+    world.resume(&log, accepted);
+    work(&log, &mut world, &mut rng, 5).unwrap();
+    log.close().unwrap();
+    let log = open();
+    let head = log.head(StreamId::CONTROL).unwrap().unwrap();
+    let definition = Event::Definition(definition(9));
+    let item = aos_store::Append {
+        draft: aos_format::record::Draft {
+            lane_seq: head.lane_seq + 1,
+            ..aos_format::record::Draft::new(StreamId::CONTROL, definition.encode(&head.digest))
+        },
+        kind: Kind::Definition,
+        // What somebody believes who looked before the seal.
+        seq: head.seq,
+    };
+    assert!(log.append_batch(vec![item.clone()]).is_err());
+    let (ticket, seq) = log.append_control(item).unwrap();
+    log.wait(ticket).unwrap();
+    assert_eq!(seq, head.seq + 1);
 }

@@ -366,7 +366,7 @@ fn record_rules(log: &Log, rules: &[u8], digest: Digest, source: &str) -> Result
         kind: Kind::Definition,
         seq: seq + 1,
     };
-    let ticket = log.append_batch(vec![append])?;
+    let (ticket, _) = log.append_control(append)?;
     log.wait(ticket)?;
     Ok(())
 }

@@ -79,7 +79,14 @@ fn roots_follow_the_definition_and_every_proof_holds_for_its_place_alone() {
                 assert_eq!(holds, other == index, "{index} of {size} as {other}");
             }
         }
-        for old in 0..=size {
+        assert!(!check_consistency(
+            0,
+            &empty_root(),
+            size as u64,
+            &whole,
+            &[]
+        ));
+        for old in 1..=size {
             let (proof, before) = (consistency(&leaves, old).unwrap(), root(&leaves[..old]));
             assert!(check_consistency(
                 old as u64,

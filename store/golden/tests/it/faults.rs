@@ -291,3 +291,58 @@ fn what_is_untouched_is_never_accused() {
         assert_eq!(found.verdict, Verdict::Valid, "{people}: {found:?}");
     }
 }
+
+/// splitmix64, so that a sample is named by its seed.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// How often a sampled test tries: `AOS_SAMPLES` says how often, 400 times by default.
+fn samples() -> u64 {
+    let asked = std::env::var("AOS_SAMPLES").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(400)
+}
+
+#[test]
+fn sampled_flips_of_a_large_archive_are_found() {
+    let keys = [key(Algorithm::HmacSha256, 1)];
+    let trust = trust(&[&keys[0]]);
+    let (sealed, good) = sealed(&log(1200), &options(Selection::All, &keys));
+    assert!(good.len() > 1 << 20, "more than one block");
+    assert_eq!(judged(good.clone(), &trust, None).verdict, Verdict::Valid);
+    let (mut bad, mut state) = (good.clone(), 20_261_125);
+    for sample in 0..samples() {
+        let bit = random(&mut state) % (good.len() as u64 * 8);
+        let (byte, mask) = ((bit / 8) as usize, 1 << (bit % 8));
+        bad[byte] ^= mask;
+        let found = judged(bad.clone(), &trust, None);
+        assert_ne!(found.verdict, Verdict::Valid, "sample {sample}, bit {bit}");
+        assert!(found.good_records <= sealed.manifest.size);
+        bad[byte] ^= mask;
+    }
+    assert!(bad == good);
+}
+
+#[test]
+fn untouched_archives_are_never_accused_however_often_they_are_verified() {
+    let keys = [key(Algorithm::Ed25519, 1)];
+    let trust = trust(&[&keys[0]]);
+    let mut accused = 0;
+    for people in 1..=4 {
+        let reader = log(people);
+        for sample in 0..samples() / 4 {
+            let options = aos_golden::SealOptions {
+                compress: sample % 2 == 0,
+                seeds: sample % 3 == 0,
+                ..options(Selection::All, &keys)
+            };
+            let (_, bytes) = sealed(&reader, &options);
+            accused += u64::from(judged(bytes, &trust, None).verdict != Verdict::Valid);
+        }
+    }
+    assert_eq!(accused, 0);
+}

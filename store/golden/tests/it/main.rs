@@ -1,6 +1,8 @@
 //! Golden archives from outside: sealed from real runs, attacked, verified.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod faults;
+mod fixtures;
 mod python;
 mod seal;
 mod support;

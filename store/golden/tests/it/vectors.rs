@@ -14,6 +14,16 @@ fn digest(value: &Value) -> Option<Digest> {
     bytes.try_into().ok().map(Digest)
 }
 
+/// A root of a vector; some are names of no length of a root, which stand for a digest all the same.
+fn root(value: &Value) -> Option<Digest> {
+    let bytes = STANDARD.decode(value.as_str()?).ok()?;
+    match bytes.len() {
+        0 => None,
+        32 => digest(value),
+        _ => Some(Digest::of(&bytes)),
+    }
+}
+
 /// Whether a vector's proof holds; a hash that is none makes it one that does not.
 fn holds(vector: &Value) -> bool {
     let number = |name: &str| vector[name].as_u64().unwrap();
@@ -29,7 +39,7 @@ fn holds(vector: &Value) -> bool {
         };
         return check_inclusion(&leaf, number("leafIdx"), number("treeSize"), &proof, &root);
     }
-    let (Some(old), Some(new)) = (digest(&vector["root1"]), digest(&vector["root2"])) else {
+    let (Some(old), Some(new)) = (root(&vector["root1"]), root(&vector["root2"])) else {
         return false;
     };
     check_consistency(number("size1"), &old, number("size2"), &new, &proof)

@@ -1,8 +1,8 @@
 //! One file a command.
 
+mod against;
 pub mod backup;
 pub mod bisect;
-mod against;
 mod checkpoint;
 mod demo;
 pub mod diff;

@@ -71,15 +71,15 @@ pub fn replay(args: &Replay, out: &mut Output) -> Result<Exit, Failure> {
 
 /// What is replayed.
 enum Input {
-    Log(LogReader),
+    Log(Box<LogReader>),
     Archive(Box<Archive>, Integrity),
 }
 
 impl Input {
-    /// A directory is a log, a file an archive, which is verified first.
+    /// A log, or an archive, which is verified first.
     fn open(path: &Path) -> Result<Input, Failure> {
-        if !path.is_file() {
-            return logs::reader(path).map(Input::Log);
+        if !Archive::is_one(path) {
+            return Ok(Input::Log(Box::new(logs::reader(path)?)));
         }
         let fail = golden::failed(path);
         let options = VerifyOptions {
@@ -97,7 +97,7 @@ impl Input {
 
     fn source(&self) -> &dyn Source {
         match self {
-            Input::Log(reader) => reader,
+            Input::Log(reader) => &**reader,
             Input::Archive(archive, _) => &**archive,
         }
     }
