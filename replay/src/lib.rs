@@ -27,6 +27,7 @@ pub mod diff;
 mod error;
 mod export;
 mod finding;
+pub mod html;
 mod parted;
 mod pool;
 mod reexecute;

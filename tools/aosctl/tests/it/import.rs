@@ -145,3 +145,30 @@ fn lines_come_in_by_their_mapping() {
         .exits(2)
         .fails_with("AOS-I004", &["neither a workflow id nor a run id"]);
 }
+
+#[test]
+fn twins_are_compared_and_the_report_is_one_html_file() {
+    let place = place();
+    for (file, log) in [
+        ("go_bad-upsert-memo-workflow", "bad.aos"),
+        ("go_upsert-memo-workflow", "good.aos"),
+    ] {
+        place
+            .aosctl(&format!("import temporal {file}.json --log {log} --key k"))
+            .exits(0);
+    }
+    let report = place
+        .aosctl("diff bad.aos good.aos --html report.html -o json")
+        .exits(1)
+        .json();
+    assert_eq!(text(&report, "verdict"), "differ");
+    let page = std::fs::read_to_string(place.path("report.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    for part in ["WorkflowExecutionCompleted", "id=\"report\"", "aos.diff.v1"] {
+        assert!(page.contains(part), "no {part} in the page");
+    }
+    place
+        .aosctl("diff bad.aos good.aos --html no/such/dir.html")
+        .exits(4)
+        .fails_with("AOS-C002", &["cannot write no/such/dir.html"]);
+}

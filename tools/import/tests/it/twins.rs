@@ -2,7 +2,8 @@
 //!
 //! The expected pairs were found by reading the files. They differ in volatile attributes from event 1 on.
 
-use crate::support::{Imported, imported, run};
+use crate::support::{Imported, imported, reader, run};
+use aos_replay::diff::{Authenticate, Input, Options, Report, Verdict, diff};
 use serde_json::{Value, json};
 
 /// Bad twin, good twin, event id, then the field with what either has there.
@@ -94,6 +95,61 @@ fn the_first_differing_digest_is_that_of_the_first_meaningful_difference() {
         let value = |side: &Value| side.pointer(field).cloned().unwrap_or_default();
         assert_eq!((value(&a), value(&b)), (left, right), "{bad} {field}");
     }
+}
+
+fn compared(a: &Imported, b: &Imported) -> Report {
+    let (left, right) = (reader(&a.disk), reader(&b.disk));
+    let a_side = Input::log("a", &left, Authenticate::Auto, 1).unwrap();
+    let b_side = Input::log("b", &right, Authenticate::Auto, 1).unwrap();
+    let runs = [
+        a_side.run(a.done.run).unwrap(),
+        b_side.run(b.done.run).unwrap(),
+    ];
+    diff([&a_side, &b_side], runs, &Options::default()).unwrap()
+}
+
+#[test]
+fn diff_names_the_event_and_the_field() {
+    for (bad, good, id, field, left, right) in pairs() {
+        let (a, b) = (
+            imported(&run(bad), Some("twin")),
+            imported(&run(good), Some("twin")),
+        );
+        let report = compared(&a, &b);
+        assert_eq!(report.verdict, Verdict::Differ, "{bad}");
+        let pair = report.first.event.as_ref().unwrap();
+        let told = pair.a.iter().chain(&pair.b);
+        for event in told {
+            assert!(
+                event.what.ends_with(&format!(" id {id}")),
+                "{bad}: {}",
+                event.what
+            );
+        }
+        let first = report.fields.iter().find(|found| !found.volatile).unwrap();
+        let text = |value: &Value| (!value.is_null()).then(|| value.to_string());
+        match field.strip_prefix('/').unwrap() {
+            // Events of other types have other activations, and those name the type.
+            "foreign_type" => {
+                assert_eq!(first.path, "activation", "{bad}");
+                for (found, kind) in [(&first.a, left), (&first.b, right)] {
+                    let kind = format!("FOREIGN /{}", kind.as_str().unwrap());
+                    assert!(found.as_ref().unwrap().contains(&kind), "{bad}: {found:?}");
+                }
+            }
+            path => {
+                assert_eq!(first.path, path, "{bad}");
+                assert_eq!((&first.a, &first.b), (&text(&left), &text(&right)), "{bad}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_without_twin_differences_is_equal_under_any_key() {
+    let whole = run("go_workflow1");
+    let report = compared(&imported(&whole, Some("a")), &imported(&whole, Some("b")));
+    assert_eq!(report.verdict, Verdict::Equal, "{:?}", report.fields);
 }
 
 #[test]

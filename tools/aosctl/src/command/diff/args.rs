@@ -33,6 +33,9 @@ pub struct Diff {
     /// Do not look for causes
     #[arg(long)]
     pub no_cause: bool,
+    /// Also write the report as one HTML file, readable without network or script
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Threads; the number of cores by default. The report is the same for any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,

@@ -10,17 +10,21 @@ use crate::args::Form;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::host::{self, progress};
-use crate::output::Output;
+use crate::output::{Output, talk};
 use aos_format::digest::RunId;
 use aos_format::offset::Offset;
 use aos_replay::diff::{
     Bulk, Input, Options, Pairs, Report, RuleError, Rules, RunAt, Verdict, bulk, pair_by_key,
 };
+use aos_replay::html;
 use aos_store::{RunRow, Source};
 pub use sides::Opened;
 use sides::Which;
 use std::collections::BTreeSet;
 use std::path::Path;
+
+/// Rows of both histories that a page is made from.
+const HTML_ROWS: usize = 20_000;
 
 /// Compares two runs, or the runs of two logs.
 ///
@@ -36,7 +40,10 @@ pub fn diff(args: &Diff, out: &mut Output) -> Result<Exit, Failure> {
         rules,
         causes: !args.no_cause,
         events_max: args.events_max,
-        rows_max: args.rows,
+        rows_max: match args.html {
+            Some(_) => args.rows.max(HTML_ROWS),
+            None => args.rows,
+        },
         progress: &|done, total| {
             bar.set_length(total);
             bar.set_position(done);
@@ -53,19 +60,31 @@ pub fn diff(args: &Diff, out: &mut Output) -> Result<Exit, Failure> {
             records: 0,
         };
         let report = aos_replay::diff::diff(inputs, [nothing; 2], &options).map_err(failed)?;
+        page(args, || html::page(&report))?;
         return show(&report, out);
     }
     match pick([&a, &b], inputs, args.map.as_deref())? {
         Picked::Pair(runs) => {
             let report = aos_replay::diff::diff(inputs, runs, &options).map_err(failed)?;
+            page(args, || html::page(&report))?;
             show(&report, out)
         }
         Picked::Many(pairs) => {
             let report = bulk(inputs, &pairs, &options, workers).map_err(failed)?;
             bar.finish_and_clear();
+            page(args, || html::bulk_page(&report))?;
             show_bulk(&report, out)
         }
     }
+}
+
+/// Writes the page that was asked for.
+fn page(args: &Diff, html: impl FnOnce() -> String) -> Result<(), Failure> {
+    if let Some(path) = &args.html {
+        std::fs::write(path, html()).map_err(|error| failure::file("write", path, &error))?;
+        talk(&format!("wrote {}", failure::shown(path)));
+    }
+    Ok(())
 }
 
 /// Shows what a comparison of one pair came to.
