@@ -77,6 +77,9 @@ pub enum Command {
     Show(Show),
     /// Bring recorded runs of another engine into a log
     Import(crate::command::import::args::Import),
+    /// Look at a log, or at two side by side, on a terminal
+    #[cfg(feature = "tui")]
+    Tui(crate::command::tui::Tui),
     /// List or take checkpoints
     #[command(subcommand)]
     Checkpoint(Checkpoint),

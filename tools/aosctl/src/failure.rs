@@ -53,6 +53,10 @@ pub const STRIDE: &str = "AOS-C017";
 /// A catalogue that does not say what the log says.
 pub const CATALOGUE: &str = "AOS-C018";
 
+/// A command that needs a terminal and has none.
+#[cfg(feature = "tui")]
+pub const NO_TERMINAL: &str = "AOS-C030";
+
 /// Why a command failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {

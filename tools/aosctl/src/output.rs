@@ -148,6 +148,16 @@ impl Object {
         self
     }
 
+    /// Names and what a person reads of each.
+    #[cfg(feature = "tui")]
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
+        let told = self
+            .0
+            .iter()
+            .filter(|(_, cell)| !matches!(cell, Cell::Null));
+        told.map(|(name, cell)| (*name, cell.text()))
+    }
+
     /// The object as JSON.
     pub fn to_json(&self) -> String {
         let mut out = Vec::new();

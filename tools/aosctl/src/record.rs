@@ -76,6 +76,11 @@ impl Shown {
         self.head.clone().and(self.fields.clone())
     }
 
+    /// Whether it advances a history.
+    pub fn kind_advances(&self) -> bool {
+        self.kind.advances()
+    }
+
     /// First digits of the history digest.
     pub fn short_digest(&self) -> String {
         self.digest
@@ -160,8 +165,9 @@ impl Shown {
             Event::Join(event) => format!("{} lanes", event.digests.len()),
             Event::Time(event) => format!("{} is {}", event.subject, event.time_ns),
             Event::End(event) => format!("{} after {} steps", event.outcome, event.steps),
+            // The activation names the type.
             Event::Foreign(event) => match &self.foreign_id {
-                Some(id) => format!("event {id}, {}", event.foreign_type),
+                Some(id) => format!("event {id}"),
                 None => event.foreign_type.clone(),
             },
             Event::Mark(event) => event.what.clone(),

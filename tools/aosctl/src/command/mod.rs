@@ -25,6 +25,8 @@ mod sample;
 mod show;
 pub mod summary;
 pub mod whatif;
+#[cfg(feature = "tui")]
+pub mod tui;
 
 use crate::args::{Checkpoint, Command, Log};
 use crate::exit::Exit;
@@ -52,6 +54,8 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Runs(args) => runs::runs(args, out),
         Command::Show(args) => show::show(args, out),
         Command::Import(args) => import::import(args, out),
+        #[cfg(feature = "tui")]
+        Command::Tui(args) => tui::tui(args),
         Command::Checkpoint(Checkpoint::Ls(args)) => checkpoint::list(args, out),
         Command::Checkpoint(Checkpoint::Take(args)) => checkpoint::take(args, out),
         Command::Log(Log::Stat(args)) => log::stat(args, out),
