@@ -24,9 +24,9 @@ pub mod salvage;
 mod sample;
 mod show;
 pub mod summary;
-pub mod whatif;
 #[cfg(feature = "tui")]
 pub mod tui;
+pub mod whatif;
 
 use crate::args::{Checkpoint, Command, Log};
 use crate::exit::Exit;
