@@ -126,7 +126,8 @@ pub(crate) fn volatile(a: &NormEvent, b: &NormEvent) -> Vec<FieldDiff> {
 
 fn extra(name: &str, bytes: &[u8]) -> String {
     match (name, std::str::from_utf8(bytes)) {
-        ("key" | "wire_key", Ok(text)) => quoted(text),
+        ("key" | "wire_key" | "foreign_id", Ok(text)) => quoted(text),
+        ("foreign", Ok(text)) => quoted(&cut(text)),
         ("extension" | "environment", Ok(text)) => cut(text),
         _ => quoted(&cut(&hex(&bytes[..bytes.len().min(64)]))),
     }

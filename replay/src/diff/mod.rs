@@ -42,6 +42,7 @@ mod classify;
 mod compare;
 mod event;
 mod fields;
+mod foreign;
 mod ignore;
 mod input;
 mod locate;

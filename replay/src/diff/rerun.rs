@@ -413,6 +413,9 @@ pub(crate) fn kitchen(
         (definition, pantry.seed(input, info.root_seed, offset)?)
     };
     let recipe = (|| {
+        if start.behaviour.iter().any(|flag| flag == "imported") {
+            return Err(format!("the workflow's code, in {}", start.namespace));
+        }
         if start.semantics != SEMANTICS || !start.behaviour.is_empty() {
             return Err(format!(
                 "a build with semantics version {}",

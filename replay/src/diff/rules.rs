@@ -89,6 +89,9 @@ pub(crate) fn tries(case: &mut Case<'_, '_, '_>, at: usize) -> Result<Vec<Try>, 
     tries.extend(attempts(case, &scene));
     tries.extend(duplicate(case, &scene));
     tries.extend(answer(case, &scene));
+    if let Some((a, b)) = scene.both() {
+        tries.extend(super::foreign::differs(a, b, &scene.diffs));
+    }
     tries.extend(draws(case, &scene));
     tries.extend(decision(case, &scene));
     tries.extend(respelled(case, &scene));

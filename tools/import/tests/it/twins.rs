@@ -3,7 +3,7 @@
 //! The expected pairs were found by reading the files. They differ in volatile attributes from event 1 on.
 
 use crate::support::{Imported, imported, reader, run};
-use aos_replay::diff::{Authenticate, Input, Options, Report, Verdict, diff};
+use aos_replay::diff::{Authenticate, Input, Options, Report, Status, Verdict, diff};
 use serde_json::{Value, json};
 
 /// Bad twin, good twin, event id, then the field with what either has there.
@@ -66,6 +66,15 @@ fn pairs() -> [Pair; 5] {
     ]
 }
 
+/// What can be said of the causes of [`pairs`] without the workflows' code.
+const CLASSES: [&str; 5] = [
+    "INPUT_DRIFT",
+    "EXTRA_STEP",
+    "EXTRA_STEP",
+    "CODE_DRIFT",
+    "UNKNOWN",
+];
+
 /// Index of the first record whose history digests differ.
 fn parts(a: &Imported, b: &Imported) -> usize {
     let digest = |side: &Imported, index: usize| {
@@ -110,7 +119,7 @@ fn compared(a: &Imported, b: &Imported) -> Report {
 
 #[test]
 fn diff_names_the_event_and_the_field() {
-    for (bad, good, id, field, left, right) in pairs() {
+    for ((bad, good, id, field, left, right), class) in pairs().into_iter().zip(CLASSES) {
         let (a, b) = (
             imported(&run(bad), Some("twin")),
             imported(&run(good), Some("twin")),
@@ -128,6 +137,20 @@ fn diff_names_the_event_and_the_field() {
         }
         let first = report.fields.iter().find(|found| !found.volatile).unwrap();
         let text = |value: &Value| (!value.is_null()).then(|| value.to_string());
+        let cause = &report.causes[0];
+        assert_eq!(cause.class.name(), class, "{bad}");
+        assert_ne!(
+            cause.status,
+            Status::Confirmed,
+            "{bad}: nothing can be tried"
+        );
+        assert!(
+            cause
+                .missing
+                .iter()
+                .any(|what| what.contains("the workflow's code")),
+            "{bad}: {cause:?}"
+        );
         match field.strip_prefix('/').unwrap() {
             // Events of other types have other activations, and those name the type.
             "foreign_type" => {
