@@ -4,6 +4,9 @@
 //! queue -> carry -> group buffer -> pwrite -> fdatasync -> durable word -> waiters
 //! ```
 //!
+//! Before a record is taken, blocks for it and for the reserve behind it have been written with zeros, in the next segment too
+//! where this one is nearly full: what must be written when the disk is full overwrites blocks that the log has already.
+//!
 //! Invariants: group n+1 is not written before the sync of group n has returned and its word is published; a full disk is
 //! met while blocks are prepared, never while a group is written; after a failed write or sync nothing is written any more.
 
@@ -20,7 +23,7 @@ use aos_format::frame::{
     SegmentEnd,
 };
 use aos_format::offset::{Offset, Stride};
-use aos_format::record::Body;
+use aos_format::record::{Body, StreamId};
 use aos_format::segment::{DurableWord, Identity, SEGMENT_HEADER_LEN, SegmentHeader};
 use aos_format::wire::{align16, crc32};
 use std::collections::VecDeque;
@@ -77,6 +80,8 @@ pub(crate) struct Writer {
     tail: Offset,
     /// Bytes of the segment that were written or zeroed by this writer.
     filled: u64,
+    /// The next segment, once it is prepared, and how many of its bytes were zeroed.
+    next: Option<(Arc<dyn File>, u64)>,
     group: u64,
     commit_crc: u32,
     /// Whether the last group was empty.
@@ -106,6 +111,7 @@ impl Writer {
             segment,
             tail,
             filled: tail.0 - segment.0,
+            next: None,
             group: position.group,
             commit_crc: position.commit_crc,
             last_empty: false,
@@ -257,7 +263,8 @@ impl Writer {
                 break;
             }
             self.carry_bytes -= len;
-            let outcome = match self.make_room(shared, len) {
+            let beyond = reserve_behind(record, self.stride());
+            let outcome = match self.make_room(shared, len, beyond) {
                 Ok(()) => self.place_record(record),
                 // What is placed already is written; this record meets the full disk again in the next group.
                 Err(Failure::Clean(_)) if self.building.count > 0 => {
@@ -328,16 +335,34 @@ impl Writer {
         group_len <= GROUP_LEN_MAX && self.fits_segment(len)
     }
 
-    /// Sees to blocks for a frame of `len` bytes; ends the segment first where it does not fit.
-    fn make_room(&mut self, shared: &Shared, len: u64) -> Result<(), Failure> {
+    /// Sees to blocks for a frame of `len` bytes and `beyond` bytes behind it; ends the segment first where the frame does
+    /// not fit.
+    fn make_room(&mut self, shared: &Shared, len: u64, beyond: u64) -> Result<(), Failure> {
         if !self.fits_segment(len) {
             assert!(self.building.count == 0, "a group never crosses a segment");
-            self.roll(shared, len)?;
+            self.roll(shared, len + beyond)?;
             self.begin();
             assert!(self.fits_segment(len), "a new segment holds any record");
         }
-        let need = self.next_frame().0 + len + COMMIT_LEN - self.segment.0;
-        self.fill(need)
+        let need = self.next_frame().0 + len + COMMIT_LEN - self.segment.0 + beyond;
+        self.fill(need.min(self.stride().bytes()))?;
+        if need > self.stride().bytes() {
+            self.ready_next(shared, SEGMENT_HEADER_LEN + beyond)?;
+        }
+        Ok(())
+    }
+
+    /// Prepares the next segment, with blocks for its first `need` bytes, before this one is full.
+    fn ready_next(&mut self, shared: &Shared, need: u64) -> Result<(), Failure> {
+        let next = self.stride().segment_end(self.segment);
+        let (file, filled) = match &self.next {
+            Some(next) => next.clone(),
+            None => (shared.prepare(next)?, 0),
+        };
+        let need = need.min(self.stride().bytes());
+        let filled = fill(&*file, next, self.stride(), filled, need)?;
+        self.next = Some((file, filled));
+        Ok(())
     }
 
     fn fill(&mut self, need: u64) -> Result<(), Failure> {
@@ -448,9 +473,7 @@ impl Writer {
     fn roll(&mut self, shared: &Shared, len: u64) -> Result<(), Failure> {
         let stride = self.stride();
         let next = stride.segment_end(self.segment);
-        let file = shared.prepare(next)?;
-        let need = SEGMENT_HEADER_LEN + len + COMMIT_LEN;
-        let filled = fill(&*file, next, stride, 0, need)?;
+        self.ready_next(shared, SEGMENT_HEADER_LEN + len + COMMIT_LEN)?;
         self.fill(self.tail.0 - self.segment.0 + SEGMENT_END_GROUP_LEN)?;
         self.begin();
         assert!(
@@ -464,6 +487,7 @@ impl Writer {
         self.building.count = 1;
         self.emit(shared).map_err(Failure::Poison)?;
         self.lock_file.sync().map_err(poison)?;
+        let (file, filled) = self.next.take().expect("it was prepared above");
         (self.file, self.segment, self.tail, self.filled) = (file, next, next, filled);
         Ok(())
     }
@@ -473,7 +497,7 @@ impl Writer {
     /// Writes a record as a group of its own, ahead of the queue: OPEN.
     pub(crate) fn write_alone(&mut self, shared: &Shared, record: &Encoded) -> Result<(), Error> {
         self.begin();
-        let written = match self.make_room(shared, frame_len(&record.body)) {
+        let written = match self.make_room(shared, frame_len(&record.body), 0) {
             Ok(()) => {
                 self.place_record(record)?;
                 self.emit(shared).map_err(Failure::Poison)
@@ -524,6 +548,20 @@ impl Writer {
             shared.set_poison(&why);
             Error::OutcomeUnknown { why }
         })
+    }
+}
+
+/// Most bytes that are kept for what must be written when the disk is full.
+const RESERVE_MAX: u64 = 64 << 10;
+
+/// Bytes that must be there behind a record for it to be taken: the reserve, or nothing for what the reserve is for. That is
+/// an emergency stop or another decision of the control stream, a seal, and what ends a segment or a log; OPEN too.
+fn reserve_behind(record: &Encoded, stride: Stride) -> u64 {
+    let control = record.cell.stream == StreamId::CONTROL;
+    match record.kind {
+        Kind::Seal => 0,
+        Kind::Decision if control => 0,
+        _ => RESERVE_MAX.min(stride.bytes() / 4),
     }
 }
 

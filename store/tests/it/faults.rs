@@ -1,9 +1,14 @@
 //! Writes and syncs that fail, and disks that fill.
 
 use crate::support::{
-    Rng, World, as_disk, contents, open, options, path, reader, try_open, verify, verify_some, work,
+    Rng, World, as_disk, contents, decision, open, options, path, reader, try_open, verify,
+    verify_some, work,
 };
 use aos_disk::sim::{Fault, Persistence, Policy, SimDisk};
+use aos_format::event::{Decision, Event};
+use aos_format::frame::Kind;
+use aos_format::offset::Stride;
+use aos_format::record::StreamId;
 use aos_store::{Append, Error, ErrorKind, Log, Options};
 
 fn scenario(disk: &SimDisk, world: &mut World) -> Result<(), Error> {
@@ -224,6 +229,70 @@ fn reads_that_fail_are_errors_and_nothing_else() {
         let index = aos_store::LogReader::open(as_disk(&image), path()).and_then(|r| r.index());
         if let Err(error) = index {
             assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_room_for_a_stop_record_and_for_closing() {
+    for stride in [12, 13, 16, 20] {
+        let stride = Stride::from_log2(stride).unwrap();
+        let options = Options {
+            stride,
+            ..options()
+        };
+        for extra in 1..40 {
+            let what = format!("stride {}, {extra} blocks", stride.bytes());
+            let disk = SimDisk::new();
+            let (log, _) = Log::open(as_disk(&disk), path(), &options).unwrap();
+            let mut world = World::default();
+            world.resume(&log, 0);
+            disk.set_capacity(Some(disk.allocated() + extra * 4096));
+            let mut rng = Rng(extra);
+            let refused = loop {
+                let before = world.clone();
+                let Append { draft, kind, seq } = world.any_record(&mut rng, 4);
+                let control = draft.stream == StreamId::CONTROL;
+                match log.append(draft, kind, seq).and_then(|t| log.wait(t)) {
+                    Ok(_) => world.acknowledge_all(),
+                    Err(error) => {
+                        world = before;
+                        assert!(!control || kind != Kind::Decision, "{what}");
+                        break error;
+                    }
+                }
+            };
+            assert_eq!(refused.kind(), ErrorKind::Full, "{what}: {refused}");
+            let stop = Decision {
+                subject: "emergency_stop".into(),
+                actor: "somebody with a longer name".into(),
+                ..decision()
+            };
+            let Append { draft, kind, seq } =
+                world.next(StreamId::CONTROL, Event::Decision(stop), Vec::new());
+            log.append(draft, kind, seq)
+                .and_then(|ticket| log.wait(ticket))
+                .unwrap_or_else(|error| panic!("{what}: no room for a stop record: {error}"));
+            world.acknowledge_all();
+            // The catalogue has no room of its own; the log is closed all the same.
+            if let Err(error) = log.close() {
+                let told = ["AOS-S017", "AOS-S008"];
+                assert!(told.contains(&error.code()), "{what}: {error}");
+            }
+            assert_eq!(contents(&reader(&disk)), world.accepted, "{what}");
+            assert!(
+                reader(&disk).tail().unwrap().state.finding().is_none(),
+                "{what}"
+            );
+            // It opens on the full disk too, but for the catalogue.
+            let image = disk.crash_image(Policy::All);
+            match Log::open(as_disk(&image), path(), &options) {
+                Ok((log, _)) => drop(log),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Full, "{what}: {error}"),
+            }
+            image.set_capacity(None);
+            let (log, _) = Log::open(as_disk(&image), path(), &options).unwrap();
+            assert_eq!(contents(&log.reader().unwrap()), world.accepted, "{what}");
         }
     }
 }
