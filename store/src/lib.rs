@@ -33,6 +33,9 @@ mod catalogue;
 mod check;
 mod error;
 mod fold;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod links;
 mod lock;

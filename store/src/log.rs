@@ -132,7 +132,7 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::NoLog`], [`Error::NotALog`]; [`Error::Finding`] when the log is damaged, has a gap or is
-    /// newer than this build: nothing was changed then, read it with [`crate::LogReader`]; [`Error::Disk`].
+    /// newer than this build: nothing but the catalogue, which is derived, was changed then, read it with [`crate::LogReader`]; [`Error::Disk`].
     pub fn open(
         disk: Arc<dyn Disk>,
         path: &Path,

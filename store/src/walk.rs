@@ -260,14 +260,16 @@ impl Walker {
             }
             if frame.kind != Kind::Commit as u8 {
                 // No writer makes such a group; following it would read the same bytes again and again.
-                if !frames.is_empty() && frame.end().0 - start.0 > GROUP_LEN_MAX + COMMIT_LEN {
+                if !frames.is_empty()
+                    && at.0 + frame.frame_len() - start.0 > GROUP_LEN_MAX + COMMIT_LEN
+                {
                     let found = format!("a frame {} bytes behind its start", at.0 - start.0);
                     return Ok(Err((
                         at,
                         broken(format!("a group of at most {GROUP_LEN_MAX} bytes"), found),
                     )));
                 }
-                at = frame.end();
+                at = at.plus(frame.frame_len());
                 frames.push(frame);
                 continue;
             }
@@ -447,8 +449,9 @@ impl Walker {
             if header.kind == Kind::Commit as u8 {
                 break;
             }
-            bodies.push(at.plus(FRAME_HEADER_LEN)..header.end());
-            at = header.end();
+            let end = at.plus(header.frame_len());
+            bodies.push(at.plus(FRAME_HEADER_LEN)..end);
+            at = end;
         }
         Ok(bodies)
     }
@@ -518,7 +521,7 @@ impl Walker {
             match self.frame_at(commit.start, next, epoch_min)? {
                 Judged::Frame(frame) => {
                     crcs.extend_from_slice(&frame.header_crc.to_le_bytes());
-                    next = frame.end();
+                    next = next.plus(frame.frame_len());
                 }
                 Judged::Bad(_) => return Ok(false),
             }

@@ -50,6 +50,43 @@ pub enum Command {
         /// A seed a line, and the items to keep
         file: PathBuf,
     },
+    /// Damages a closed log in every way there is, or a large one at random, and looks what is found
+    Damage {
+        /// So many random damages of a large log, instead of all of a small one
+        #[arg(long, value_name = "N")]
+        samples: Option<u64>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Fails each disk operation of each operation of a log, and cuts the power at each
+    Exhaust {
+        /// Only the loops that the default test suite has time for
+        #[arg(long)]
+        short: bool,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Checks logs that nothing happened to, and looks for false alarms
+    Untouched {
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        logs: u64,
+        #[command(flatten)]
+        how: How,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+pub struct How {
+    /// Seed of what is made and chosen
+    #[arg(long = "with-seed", value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Threads
+    #[arg(long = "threads", value_name = "N", default_value_t = 1)]
+    pub jobs: usize,
+    /// Turns a planted fault of the store on
+    #[arg(long = "with-control", value_name = "NAME", value_parser = control)]
+    pub control: Option<Control>,
 }
 
 /// Numbers of items.

@@ -6,12 +6,16 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod damage;
 pub mod dice;
+pub mod exhaust;
 pub mod life;
+pub mod operations;
 pub mod oracle;
 pub mod plan;
 pub mod shrink;
 pub mod soak;
+pub mod stale;
 mod system;
 pub mod tally;
 pub mod world;

@@ -177,6 +177,20 @@ impl Plan {
         plan
     }
 
+    /// A plan without lives, for states that come from elsewhere.
+    pub fn bare(level: Level, stride_log2: u32) -> Plan {
+        Plan {
+            seed: 0,
+            only: None,
+            control: None,
+            level,
+            sector: 512,
+            stride_log2,
+            media: false,
+            lives: Vec::new(),
+        }
+    }
+
     /// The numbers of all items.
     pub fn numbers(&self) -> Vec<u64> {
         let items = self.lives.iter().flat_map(|life| &life.items);

@@ -59,7 +59,9 @@ impl Effect for Outside {
 
     fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
         let mut ledger = self.ledger.lock();
-        if let Some(disk) = &self.watched {
+        // A disk that has just begun to lie may do so about an INTENT.
+        let honest = |disk: &&SimDisk| !disk.struck().iter().any(|s| s.fault.is_silent());
+        if let Some(disk) = self.watched.as_ref().filter(honest) {
             let again = ledger.iter().any(|key| key == wire_key);
             if let Err(violation) = may_happen(disk, wire_key, self.policy, again) {
                 self.broken.lock().get_or_insert(violation);

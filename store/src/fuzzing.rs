@@ -1,0 +1,27 @@
+//! What fuzz targets need of this crate's inside; only built for them.
+
+use crate::row;
+use aos_format::digest::RunId;
+use aos_format::offset::Offset;
+
+/// Decodes bytes as every kind of value that a table of the catalogue holds.
+///
+/// # Panics
+/// When what was decoded encodes to other bytes.
+pub fn catalogue_values(bytes: &[u8]) {
+    if let Some(meta) = row::Meta::decode(bytes) {
+        assert_eq!(meta.encode(), bytes);
+    }
+    if let Some(run) = row::decode_run(RunId([1; 16]), bytes) {
+        assert_eq!(row::encode_run(&run), bytes);
+    }
+    if let Some(head) = row::decode_head(bytes) {
+        assert_eq!(row::encode_head(&head), bytes);
+    }
+    if let Some(checkpoint) = row::decode_checkpoint(Offset(64), bytes) {
+        assert_eq!(row::encode_checkpoint(&checkpoint), bytes);
+    }
+    if let Some(int) = row::decode_int(bytes) {
+        assert_eq!(row::encode_int(int), bytes);
+    }
+}
