@@ -5,6 +5,7 @@
 mod backup;
 mod bad_input;
 mod commands;
+mod diff;
 mod docs;
 mod effects;
 mod golden;
