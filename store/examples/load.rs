@@ -332,10 +332,7 @@ fn fill(args: &Args) -> Result<(), Failure> {
     draft.lane_seq = head.lane_seq + 1;
     let ticket = log.append(draft, Kind::Decision, head.seq + 1)?;
     let durable = log.wait(ticket)?;
-    let told = match log.flush() {
-        Ok(_) => None,
-        Err(error) => Some(error),
-    };
+    let told = log.flush().err();
     let closed = match log.close() {
         Ok(_) => "closed".to_owned(),
         // The catalogue is made again by the next opening.
