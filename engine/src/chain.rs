@@ -3,7 +3,7 @@
 use crate::seed::RunSeed;
 use crate::value::Value;
 use aos_format::digest::{Digest, RunId};
-use aos_format::event::{Event, VALUE_JSON, ValueRef};
+use aos_format::event::{Event, LaneHead, VALUE_JSON, ValueRef};
 use aos_format::frame::Kind;
 use aos_format::record::{Draft, DraftValue, Stored, StreamId, Volatile};
 use std::sync::{Arc, OnceLock};
@@ -85,36 +85,46 @@ pub struct Naming {
     values: Vec<DraftValue>,
 }
 
-/// Head of a run's one lane, and what follows from it.
+/// Heads of a run's lanes, and what follows from them. One lane is in hand: records are made in it.
 #[derive(Clone, Debug)]
 pub struct Chain {
     run: RunId,
     seed: RunSeed,
-    head: Digest,
-    lane_seq: u64,
+    /// Every lane that has not been joined, lane 0 first.
+    lanes: Vec<LaneHead>,
+    /// Position of the lane in hand.
+    at: usize,
     seq: u64,
+    events: u64,
 }
 
 impl Chain {
     /// A run without history.
     pub fn new(run: RunId, seed: RunSeed) -> Chain {
-        Chain {
-            run,
-            seed,
-            head: Digest::ZERO,
+        let first = LaneHead {
+            lane: 0,
             lane_seq: 0,
-            seq: 0,
-        }
+            digest: Digest::ZERO,
+        };
+        Chain::resume(run, seed, vec![first], 0, 0)
     }
 
-    /// A run whose history ends in `head`, its record `lane_seq` that advances and `seq` in all.
-    pub fn resume(run: RunId, seed: RunSeed, head: Digest, lane_seq: u64, seq: u64) -> Chain {
+    /// A run whose history ends in `lanes`, lane 0 among them, after `seq` records of which `events` advance it.
+    ///
+    /// # Panics
+    /// When lane 0 is not the first: the caller's mistake.
+    pub fn resume(run: RunId, seed: RunSeed, lanes: Vec<LaneHead>, seq: u64, events: u64) -> Chain {
+        assert!(
+            lanes.first().is_some_and(|first| first.lane == 0),
+            "lane 0 is the first"
+        );
         Chain {
             run,
             seed,
-            head,
-            lane_seq,
+            lanes,
+            at: 0,
             seq,
+            events,
         }
     }
 
@@ -128,19 +138,83 @@ impl Chain {
         &self.seed
     }
 
-    /// Newest history digest.
+    /// Newest history digest: that of lane 0.
     pub fn head(&self) -> Digest {
-        self.head
+        self.lanes[0].digest
     }
 
-    /// Records that advanced the history.
+    /// Records that advanced lane 0.
     pub fn lane_seq(&self) -> u64 {
-        self.lane_seq
+        self.lanes[0].lane_seq
+    }
+
+    /// Heads of all lanes that have not been joined, lane 0 first.
+    pub fn lanes(&self) -> &[LaneHead] {
+        &self.lanes
     }
 
     /// Records in the run's stream.
     pub fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// Records that advanced the history, in all lanes.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Takes `lane` in hand.
+    ///
+    /// # Panics
+    /// When there is no such lane: the caller's mistake.
+    pub fn take(&mut self, lane: u64) {
+        if self.lanes[self.at].lane != lane {
+            let at = self.lanes.iter().position(|head| head.lane == lane);
+            self.at = at.expect("a lane that a fork opened and no join closed");
+        }
+    }
+
+    /// Newest digest of the lane in hand.
+    pub fn lane_head(&self) -> Digest {
+        self.lanes[self.at].digest
+    }
+
+    /// Ids of the lanes that a FORK made next in the lane in hand opens.
+    pub fn lane_ids(&self, branches: usize) -> Vec<u64> {
+        let parent = &self.lanes[self.at];
+        (0..branches as u64)
+            .map(|branch| lane_id(parent.lane, &parent.digest, branch))
+            .collect()
+    }
+
+    /// Opens the lanes that the newest record of the lane in hand, a FORK, names.
+    pub fn open(&mut self, lanes: &[u64]) {
+        let parent = self.lanes[self.at];
+        for (branch, &lane) in (0u64..).zip(lanes) {
+            let digest =
+                Digest::labelled("aos.lane.v1", &[&parent.digest.0, &branch.to_le_bytes()]);
+            self.lanes.push(LaneHead {
+                lane,
+                lane_seq: 0,
+                digest,
+            });
+        }
+    }
+
+    /// Closes a lane.
+    ///
+    /// # Panics
+    /// When it is lane 0, or the lane in hand: the caller's mistake.
+    pub fn close(&mut self, lane: u64) {
+        let hand = self.lanes[self.at].lane;
+        assert!(lane != 0 && lane != hand, "a lane that others stand on");
+        self.lanes.retain(|head| head.lane != lane);
+        self.take_position(hand);
+    }
+
+    fn take_position(&mut self, lane: u64) {
+        let at = self.lanes.iter().position(|head| head.lane == lane);
+        self.at = at.expect("the lane in hand was kept");
     }
 
     /// Begins a record of `kind`; values are then named in ascending order of slot.
@@ -167,8 +241,9 @@ impl Chain {
                 },
             ),
             None => {
-                let lane_seq = self.lane_seq + u64::from(naming.kind.advances());
-                let salt = self.seed.salt(naming.kind as u8, 0, lane_seq, slot);
+                let LaneHead { lane, lane_seq, .. } = self.lanes[self.at];
+                let lane_seq = lane_seq + u64::from(naming.kind.advances());
+                let salt = self.seed.salt(naming.kind as u8, lane, lane_seq, slot);
                 let name = ValueRef::of(VALUE_JSON, &salt, bytes);
                 let place = Place {
                     seq: self.seq + 1,
@@ -195,15 +270,18 @@ impl Chain {
     /// Makes the record, and moves the head if it advances the history.
     pub fn emit(&mut self, naming: Naming, event: &Event, volatile: Vec<Volatile>) -> Emission {
         assert_eq!(naming.kind, event.kind(), "the record that was begun");
-        let det = event.encode(&self.head);
+        let head = &mut self.lanes[self.at];
+        let det = event.encode(&head.digest);
         let digest = Digest::of(&det);
         self.seq += 1;
         if naming.kind.advances() {
-            self.lane_seq += 1;
-            self.head = digest;
+            self.events += 1;
+            head.lane_seq += 1;
+            head.digest = digest;
         }
         let draft = Draft {
-            lane_seq: self.lane_seq,
+            lane: head.lane,
+            lane_seq: head.lane_seq,
             volatile,
             values: naming.values,
             ..Draft::new(StreamId::run(self.run), det)
@@ -220,4 +298,13 @@ impl Chain {
     pub fn skip_record(&mut self) {
         self.seq += 1;
     }
+}
+
+/// Id of a branch's lane; `before` is the digest that the FORK follows.
+pub fn lane_id(parent: u64, before: &Digest, branch: u64) -> u64 {
+    let id = Digest::labelled(
+        "aos.lane-id.v1",
+        &[&parent.to_le_bytes(), &before.0, &branch.to_le_bytes()],
+    );
+    u64::from_le_bytes(id.0[..8].try_into().expect("eight bytes of thirty-two"))
 }

@@ -5,7 +5,9 @@ use crate::clock::Clock;
 use crate::control::Control;
 use crate::error::Error;
 use crate::history;
-use crate::machine::{Answer, Ended, Machine, Resolution, StartInfo, Verdict};
+use crate::machine::{
+    self, Answer, EMIT, EffectNeed, Ended, Given, Machine, Resolution, StartInfo, Verdict, Wait,
+};
 use crate::material::{Material, read_definition, read_seed};
 use crate::run::{LogValues, Run, Shared, Turn, stream};
 use crate::seed::RootSeed;
@@ -13,6 +15,7 @@ use crate::skill::Skills;
 use crate::value::Value;
 use crate::workflow::Definition;
 use aos_format::digest::{Digest, RunId};
+use aos_format::event::Event;
 use aos_format::frame::Kind;
 use aos_format::offset::Offset;
 use aos_format::record::StreamId;
@@ -355,10 +358,10 @@ impl Engine {
         };
         let value = history::recorded_value(&values, &record, Kind::End, field)
             .map_err(|source| Error::History { run, source })?;
-        Ok(if row.status == RunStatus::Completed {
-            Ended::Completed(value)
-        } else {
-            Ended::Faulted(value)
+        Ok(match row.status {
+            RunStatus::Completed => Ended::Completed(value),
+            RunStatus::Cancelled => Ended::Cancelled(value),
+            _ => Ended::Faulted(value),
         })
     }
 
@@ -496,19 +499,77 @@ impl Engine {
             Begun::Ended(_) => return Err(not_held("the run has ended")),
             Begun::InProgress(_) => return Err(not_held("the run is being driven")),
         };
-        let decided = match driven.pending() {
-            Some(effect) if names(&effect.activation, step) => {
-                driven.answer(Answer::Resolved(Resolution {
+        let pending = driven.pending();
+        let named = pending
+            .iter()
+            .find(|(_, effect)| names(&effect.activation, step));
+        let decided = match (named, pending.first()) {
+            (Some((wait, _)), _) => {
+                let resolution = Resolution {
                     verdict,
                     actor: actor.into(),
-                }));
+                };
+                driven.answer(Given::to(wait, Answer::Resolved(resolution)));
                 driven.decide()
             }
-            Some(effect) => Err(not_held(&format!("it waits at {}", effect.activation))),
-            None => Err(not_held("it waits for no effect; resume it")),
+            (None, Some((_, effect))) => {
+                Err(not_held(&format!("it waits at {}", effect.activation)))
+            }
+            (None, None) => Err(not_held("it waits for no effect; resume it")),
         };
         self.release(run);
         decided
+    }
+
+    /// Whether somebody suspended the run, as its records say.
+    ///
+    /// # Errors
+    /// [`Error::History`], [`Error::Store`].
+    pub fn is_suspended(&self, run: RunId) -> Result<bool, Error> {
+        let records = self.shared.log.stream(stream(run), 1)?;
+        let signals = records
+            .iter()
+            .rev()
+            .filter(|r| r.kind() == Some(Kind::Signal));
+        for record in signals {
+            let event =
+                history::read_event(record).map_err(|source| Error::History { run, source })?;
+            if let Event::Signal(signal) = event {
+                match signal.signal_type.as_str() {
+                    "aos.suspend" => return Ok(true),
+                    "aos.resume" => return Ok(false),
+                    _ => {}
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Brings a run an event, or steers it: what is taken is on record, and the run goes no further; resume it. `None` when
+    /// the run does not wait for such an event now, or is not suspended and told to go on.
+    ///
+    /// # Errors
+    /// [`Error::NotHeld`] when the run has ended or is being driven; the errors of [`Engine::resume`].
+    pub fn signal(&self, run: RunId, answer: Answer) -> Result<Option<Ticket>, Error> {
+        let not_held = |why: &str| Error::NotHeld {
+            run,
+            step: String::new(),
+            why: why.into(),
+        };
+        let mut driven = match self.resume(run)? {
+            Begun::Run(driven) => driven,
+            Begun::Ended(_) => return Err(not_held("the run has ended")),
+            Begun::InProgress(_) => return Err(not_held("the run is being driven")),
+        };
+        let idle = matches!(answer, Answer::Control(machine::Control::Resume, _))
+            && !driven.machine().suspended();
+        let taken = if idle {
+            Ok(None)
+        } else {
+            driven.deliver(answer)
+        };
+        self.release(run);
+        taken
     }
 
     /// Writes a checkpoint of a run that has not ended.
@@ -526,35 +587,79 @@ impl Engine {
         }
     }
 
-    /// Drives one run on the caller's thread until it ends, is held, or `stop` says so: timers are waited for, effects done.
+    /// Drives one run on the caller's thread until it ends, is held, or waits for nothing but events: timers are waited for,
+    /// effects done, several at a time on threads of their own.
     ///
     /// # Errors
     /// As [`Run::turn`].
     pub fn drive(&self, run: &mut Run) -> Result<Turn, Error> {
+        let turn = std::thread::scope(|scope| self.drive_in(scope, run))?;
+        if let Some(ticket) = run.ticket() {
+            self.shared.log.wait(ticket)?;
+        }
+        self.release(run.id());
+        Ok(turn)
+    }
+
+    fn drive_in<'scope>(
+        &'scope self,
+        scope: &'scope std::thread::Scope<'scope, '_>,
+        run: &mut Run,
+    ) -> Result<Turn, Error> {
+        let (done, answers) = crossbeam::channel::unbounded();
+        let mut in_flight = 0u64;
         loop {
-            match run.turn()? {
-                Turn::Again => {}
-                Turn::Timer { due_ns } => {
-                    let left = self.shared.clock.until(due_ns);
-                    if !left.is_zero() {
-                        std::thread::park_timeout(left);
-                        continue;
-                    }
-                    run.answer(Answer::Fired);
+            let turn = run.turn()?;
+            if let Turn::Again = turn {
+                continue;
+            }
+            let effects: Vec<(Wait, EffectNeed)> = turn
+                .new_effects()
+                .map(|(wait, need)| (wait.clone(), need.clone()))
+                .collect();
+            // One effect and nothing beside it needs no thread.
+            if let ([(wait, need)], None, 0) = (effects.as_slice(), turn.next_timer(), in_flight) {
+                let answer = self.perform(run.ticket(), &run.wire_key(need), need)?;
+                run.answer(Given::to(wait, answer));
+                continue;
+            }
+            for (wait, need) in effects {
+                in_flight += 1;
+                let (ticket, key, done) = (run.ticket(), run.wire_key(&need), done.clone());
+                scope.spawn(move || {
+                    let answer = self.perform(ticket, &key, &need);
+                    // The receiver is gone only when the run could not go on.
+                    let _ = done.send((wait, answer));
+                });
+            }
+            let timer = turn.next_timer().filter(|_| self.fires(in_flight));
+            let left = timer.map(|timer| self.shared.clock.until(timer.due_ns));
+            let answered = match (left, in_flight) {
+                (None, 0) => return Ok(turn),
+                (Some(left), _) if left.is_zero() => answers.try_recv().ok(),
+                (Some(left), 0) => {
+                    std::thread::park_timeout(left);
+                    None
                 }
-                Turn::Effect(need) => {
-                    let answer = self.perform(run.ticket(), &run.wire_key(&need), &need)?;
-                    run.answer(answer);
+                (Some(left), _) => answers.recv_timeout(left).ok(),
+                (None, _) => answers.recv().ok(),
+            };
+            match (answered, timer) {
+                (Some((wait, answer)), _) => {
+                    in_flight -= 1;
+                    run.answer(Given::to(&wait, answer?));
                 }
-                turn @ (Turn::Held(_) | Turn::Ended(_)) => {
-                    if let Some(ticket) = run.ticket() {
-                        self.shared.log.wait(ticket)?;
-                    }
-                    self.release(run.id());
-                    return Ok(turn);
+                (None, Some(timer)) if self.shared.clock.until(timer.due_ns).is_zero() => {
+                    run.answer(Given::to(&timer.wait, Answer::Fired));
                 }
+                (None, _) => {}
             }
         }
+    }
+
+    /// Whether timers fire now: what is under way takes no time on a virtual clock, so it comes first.
+    pub(crate) fn fires(&self, in_flight: u64) -> bool {
+        !self.shared.clock.is_virtual || in_flight == 0
     }
 
     /// Performs an effect, once everything up to `ticket`, its INTENT among it, is durable.
@@ -565,10 +670,14 @@ impl Engine {
         &self,
         ticket: Option<Ticket>,
         wire_key: &str,
-        need: &crate::machine::EffectNeed,
+        need: &EffectNeed,
     ) -> Result<Answer, Error> {
         if let Some(ticket) = ticket {
             self.shared.log.wait(ticket)?;
+        }
+        // What `emit` publishes is on record with its INTENT: whoever follows the log has it.
+        if need.skill == EMIT {
+            return Ok(Answer::Effect(Ok(need.request.clone())));
         }
         let Some(crate::skill::Skill::Effect(skill)) = self.shared.skills.find(&need.skill) else {
             let run = RunId([0; 16]);

@@ -5,8 +5,8 @@
 
 use crate::chain::{Emission, Place};
 use crate::fault::Fault;
-use crate::machine::{Answer, Machine, Need, Resolution, Verdict};
-use crate::value::Value;
+use crate::machine::{Answer, Control, Given, Machine, Need, Resolution, Verdict, Wait, Waiting};
+use crate::value::{Value, as_text, member};
 use aos_format::event::{self, Event, ValueRef};
 use aos_format::frame::Kind;
 use aos_format::offset::Offset;
@@ -151,8 +151,14 @@ impl Feeding<'_> {
                 Some(kind) if kind.advances() => break,
                 Some(Kind::Checkpoint) if self.check_checkpoints => {
                     let expected = self.value(record, Kind::Checkpoint, "state")?;
-                    let state = self.machine.save().map(|state| state.canonical().to_vec());
-                    if state.ok().as_deref() != Some(expected.canonical()) {
+                    let state = self.machine.save().ok();
+                    // A state in the form before this one has nothing that could be compared.
+                    if member(expected.val(), "version").and_then(as_text) == Some("1") {
+                        self.machine.skip_record();
+                        self.at += 1;
+                        continue;
+                    }
+                    if state.as_ref() != Some(&expected) {
                         return Ok(Some(self.part(
                             None,
                             "the checkpoint's state is not the state at this point".into(),
@@ -182,59 +188,111 @@ impl Feeding<'_> {
         Ok(None)
     }
 
-    /// The recorded answer to `need`, or why there is none.
-    fn answer(&self, need: &Need) -> Result<Result<Option<Answer>, String>, HistoryError> {
+    /// The recorded answer to one of what `need` waits for, or why there is none.
+    fn answer(&self, need: &Need) -> Result<Result<Option<Given>, String>, HistoryError> {
         let record = &self.records[self.at];
-        let offset = record.offset();
-        let kind = record.kind();
-        let event = || read_event(record);
-        let wrong = |wanted: &str| {
-            Ok(Err(format!(
-                "the machine needs {wanted} here, the record is a {}",
-                kind_name(kind)
-            )))
+        let waits = match need {
+            Need::More => return Ok(Ok(None)),
+            Need::Ended(_) => {
+                return Ok(Err("the run has ended, but its record goes on".into()));
+            }
+            Need::Waits(waits) => waits,
         };
-        match need {
-            Need::More => Ok(Ok(None)),
-            Need::Ended(_) => Ok(Err("the run has ended, but its record goes on".into())),
-            Need::Timer { .. } => Ok(Ok(Some(Answer::Fired))),
-            Need::Clock(subject) => match event()? {
-                Event::Time(time) if time.subject == subject.name() => match time.time_ns.parse() {
-                    Ok(ns) => Ok(Ok(Some(Answer::Clock(ns)))),
-                    Err(_) => Err(HistoryError::Value {
-                        offset,
-                        field: "time_ns",
-                        why: "not a number".into(),
-                    }),
-                },
-                _ => wrong(&format!("a reading of {}", subject.name())),
-            },
-            Need::Effect(effect) => match event()? {
-                Event::Result(result) if result.activation == effect.activation => {
-                    let answer = if result.outcome == "ok" {
-                        Ok(self.value(record, Kind::Result, "response")?)
-                    } else {
-                        Err(self.fault(record, Kind::Result, "error")?)
-                    };
-                    Ok(Ok(Some(Answer::Effect(answer))))
-                }
-                Event::Decision(decision)
-                    if decision.rule == "resolve" && decision.activation == effect.activation =>
-                {
-                    let verdict = match decision.verdict.as_str() {
-                        "result" => Verdict::Result(self.value(record, Kind::Decision, "value")?),
-                        "failed" => Verdict::Failed,
-                        "retry" => Verdict::Retry,
-                        other => return Ok(Err(format!("unknown verdict {other}"))),
-                    };
-                    Ok(Ok(Some(Answer::Resolved(Resolution {
-                        verdict,
-                        actor: decision.actor,
-                    }))))
-                }
-                _ => wrong(&format!("the answer of the effect {}", effect.activation)),
-            },
+        let event = read_event(record)?;
+        if let Event::Signal(signal) = &event
+            && let Some(control) = Control::ALL
+                .into_iter()
+                .find(|control| control.signal_type() == signal.signal_type)
+            && signal.activation.is_empty()
+        {
+            let answer = Answer::Control(control, signal.actor.clone());
+            return Ok(Ok(Some(Given::from(answer))));
         }
+        let lane = record.view()?.lane();
+        for wait in waits.iter().filter(|wait| wait.lane == lane) {
+            if let Some(answer) = self.answer_to(record, &event, wait)? {
+                return Ok(answer.map(|answer| Some(Given::to(wait, answer))));
+            }
+        }
+        let wanted: Vec<String> = waits.iter().map(wanted).collect();
+        Ok(Err(format!(
+            "the machine needs {} here, the record is a {} of lane {lane}",
+            wanted.join(" or "),
+            kind_name(record.kind())
+        )))
+    }
+
+    /// What the record answers to `wait`, if it does.
+    fn answer_to(
+        &self,
+        record: &StoredRecord,
+        event: &Event,
+        wait: &Wait,
+    ) -> Result<Option<Result<Answer, String>>, HistoryError> {
+        let answer = match (&wait.what, event) {
+            (Waiting::Clock(subject), Event::Time(time)) if time.subject == subject.name() => {
+                match time.time_ns.parse() {
+                    Ok(ns) => Answer::Clock(ns),
+                    Err(_) => {
+                        return Err(HistoryError::Value {
+                            offset: record.offset(),
+                            field: "time_ns",
+                            why: "not a number".into(),
+                        });
+                    }
+                }
+            }
+            (Waiting::Timer { expires, .. }, Event::Decision(decision)) => {
+                let expired = decision.subject == "timeout";
+                let fits = match expires {
+                    Some(activation) => expired && *activation == decision.activation,
+                    None => !expired,
+                };
+                if !fits {
+                    return Ok(None);
+                }
+                Answer::Fired
+            }
+            (Waiting::Timer { expires: None, .. }, Event::Step(_)) => Answer::Fired,
+            (Waiting::Effect(effect), Event::Result(result))
+                if result.activation == effect.activation =>
+            {
+                Answer::Effect(if result.outcome == "ok" {
+                    Ok(self.value(record, Kind::Result, "response")?)
+                } else {
+                    Err(self.fault(record, Kind::Result, "error")?)
+                })
+            }
+            (Waiting::Effect(effect), Event::Decision(decision))
+                if decision.rule == "resolve" && decision.activation == effect.activation =>
+            {
+                let verdict = match decision.verdict.as_str() {
+                    "result" => Verdict::Result(self.value(record, Kind::Decision, "value")?),
+                    "failed" => Verdict::Failed,
+                    "retry" => Verdict::Retry,
+                    other => return Ok(Some(Err(format!("unknown verdict {other}")))),
+                };
+                Answer::Resolved(Resolution {
+                    verdict,
+                    actor: decision.actor.clone(),
+                })
+            }
+            (Waiting::Event { activation }, Event::Signal(signal))
+                if signal.activation == *activation =>
+            {
+                let event = self.value(record, Kind::Signal, "data")?;
+                if !self.machine.accepts(wait.lane, &event) {
+                    let why = "an event that the listening step does not consume";
+                    return Ok(Some(Err(why.into())));
+                }
+                Answer::Event {
+                    event,
+                    actor: signal.actor.clone(),
+                }
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Ok(answer)))
     }
 
     fn value(
@@ -368,6 +426,17 @@ pub fn placed_value(
             name,
         },
     ))
+}
+
+fn wanted(wait: &Wait) -> String {
+    match &wait.what {
+        Waiting::Clock(subject) => format!("a reading of {}", subject.name()),
+        Waiting::Timer { expires: None, .. } => "what follows a timer".into(),
+        Waiting::Timer { .. } => "a timeout".into(),
+        Waiting::Effect(effect) => format!("the answer of the effect {}", effect.activation),
+        Waiting::Event { activation } => format!("an event for {activation}"),
+        Waiting::Resumption => "somebody who resumes the run".into(),
+    }
 }
 
 fn kind_name(kind: Option<Kind>) -> &'static str {

@@ -1,10 +1,10 @@
 //! Many runs at once, on worker threads that steal from each other.
 //!
 //! ```text
-//!  jobs ──> injector ──> worker ⇄ worker      a run is on one of: a deque, the timers, an effect thread
-//!                          │  │
-//!                 timers <─┘  └─> effect threads ──> injector
-//!                          └────> results ──> caller, once durable
+//!  jobs ──> injector ──> worker ⇄ worker           a run is on a deque, with a worker, or parked
+//!               ^          │  │  └─> results ──> caller, once durable
+//!               │          v  v
+//!               └─ parked runs <── answers <── timers, effect threads
 //! ```
 //!
 //! Pure work of one run never runs in two places, and its order is the machine's, so the number of workers changes no
@@ -12,7 +12,7 @@
 
 use crate::engine::{Begun, Engine, Past, Request};
 use crate::error::Error;
-use crate::machine::{Answer, EffectNeed, Ended};
+use crate::machine::{Answer, EffectNeed, Ended, Given, Wait};
 use crate::run::{Run, Turn};
 use crate::value::Value;
 use aos_format::digest::{Digest, RunId};
@@ -22,7 +22,7 @@ use crossbeam::deque::{Injector, Stealer, Worker};
 use parking_lot::{Condvar, Mutex};
 use std::any::Any;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -70,8 +70,10 @@ pub enum Job {
 pub enum Outcome {
     /// It ended.
     Ended(Ended),
-    /// It waits for a timer; only when the pool was stopped.
+    /// It waits for a timer, when the pool was stopped, or for an event.
     Waiting,
+    /// It was suspended.
+    Suspended,
     /// It waits for somebody to resolve an effect.
     Held(Box<EffectNeed>),
     /// It was left in the middle because the pool was stopped.
@@ -121,7 +123,31 @@ struct Timer {
     due_ns: i64,
     number: u64,
     tag: u64,
-    run: Box<Run>,
+    wait: Wait,
+}
+
+/// An effect on its way.
+struct Errand {
+    tag: u64,
+    wait: Wait,
+    need: EffectNeed,
+    wire_key: String,
+    ticket: Option<Ticket>,
+}
+
+/// What has come for a run that is in memory.
+#[derive(Default)]
+struct Slot {
+    /// The run, while it waits.
+    run: Option<Box<Run>>,
+    answers: Vec<Given>,
+    /// Effects that were not begun because the pool stops.
+    unsent: Vec<(u64, EffectNeed)>,
+    failed: Option<Box<Error>>,
+    /// Effects on their way.
+    in_flight: u64,
+    /// The timer that is kept: number of its INTENT.
+    timer: Option<u64>,
 }
 
 impl PartialEq for Timer {
@@ -152,8 +178,9 @@ struct Pool<'a> {
     timer_number: AtomicUsize,
     finished: AtomicBool,
     results: Sender<Done>,
-    effects: Sender<Option<(u64, Box<Run>, EffectNeed)>>,
+    effects: Sender<Option<Errand>>,
     effect_threads: usize,
+    slots: Mutex<BTreeMap<u64, Slot>>,
 }
 
 /// Runs all `jobs`; `on_done` is told of each, in the order they end, once what it tells is durable.
@@ -188,6 +215,7 @@ pub fn run_all(
         results,
         effects,
         effect_threads: options.effects.min(options.in_flight),
+        slots: Mutex::default(),
     };
     let deques: Vec<Worker<Task>> = (0..options.workers).map(|_| Worker::new_fifo()).collect();
     let stealers: Vec<Stealer<Task>> = deques.iter().map(Worker::stealer).collect();
@@ -353,7 +381,10 @@ impl Pool<'_> {
             Job::Resume { tag, run } => (tag, self.engine.resume(run)),
         };
         match begun {
-            Ok(Begun::Run(run)) => self.turn(deque, tag, run),
+            Ok(Begun::Run(run)) => {
+                self.slots.lock().insert(tag, Slot::default());
+                self.turn(deque, tag, run);
+            }
             Ok(Begun::Ended(past)) => self.report(ended_before(tag, *past)),
             Ok(Begun::InProgress(run)) => self.report(blank(tag, Some(run), Outcome::Duplicate)),
             Err(error) => self.report(blank(tag, None, Outcome::Failed(Box::new(error)))),
@@ -361,40 +392,116 @@ impl Pool<'_> {
     }
 
     fn turn(&self, deque: &Worker<Task>, tag: u64, mut run: Box<Run>) {
+        let (answers, unsent, failed, in_flight) = match self.slots.lock().get_mut(&tag) {
+            None => (Vec::new(), Vec::new(), None, 0),
+            Some(slot) => (
+                std::mem::take(&mut slot.answers),
+                std::mem::take(&mut slot.unsent),
+                slot.failed.take(),
+                slot.in_flight,
+            ),
+        };
+        for given in answers {
+            run.answer(given);
+        }
+        let noted = unsent
+            .iter()
+            .try_for_each(|(seq, need)| run.unsent(*seq, need));
+        if let Some(error) = failed.or_else(|| noted.err().map(Box::new)) {
+            return self.leave(tag, &run, Outcome::Failed(error));
+        }
         if self.stopping() {
-            return self.leave(tag, &run, Outcome::Stopped);
+            // What effects answered is written down; those still on their way are waited for.
+            return match run.record() {
+                Err(error) => self.leave(tag, &run, Outcome::Failed(Box::new(error))),
+                Ok(()) if in_flight > 0 => self.park(tag, run),
+                Ok(()) => self.leave(tag, &run, Outcome::Stopped),
+            };
         }
         match run.turn() {
-            Ok(Turn::Again) => {
-                deque.push(Task::Run(tag, run));
-            }
-            Ok(Turn::Timer { due_ns }) => {
-                if self.engine.clock().until(due_ns).is_zero() {
-                    run.answer(Answer::Fired);
-                    deque.push(Task::Run(tag, run));
-                } else {
-                    let number = self.timer_number.fetch_add(1, Ordering::Relaxed) as u64;
-                    self.timers.lock().push(Reverse(Timer {
-                        due_ns,
-                        number,
-                        tag,
-                        run,
-                    }));
-                    self.timer_wake.notify_one();
-                }
-            }
-            Ok(Turn::Effect(need)) => {
-                if self.effects.send(Some((tag, run, need))).is_err() {
-                    unreachable!("the pool holds a receiver as long as workers live");
-                }
-            }
+            Ok(Turn::Again) => deque.push(Task::Run(tag, run)),
+            Ok(turn @ Turn::Waits(_)) => self.wait(tag, run, &turn),
             Ok(Turn::Held(need)) => self.leave(tag, &run, Outcome::Held(Box::new(need))),
+            Ok(Turn::Suspended) => self.leave(tag, &run, Outcome::Suspended),
             Ok(Turn::Ended(ended)) => self.leave(tag, &run, Outcome::Ended(ended)),
             Err(error) => self.leave(tag, &run, Outcome::Failed(Box::new(error))),
         }
     }
 
+    /// Sends effects on their way, sets the first timer, and puts the run aside until something comes for it.
+    fn wait(&self, tag: u64, mut run: Box<Run>, turn: &Turn) {
+        let mut in_flight = 0;
+        let mut kept = None;
+        if let Some(slot) = self.slots.lock().get_mut(&tag) {
+            slot.in_flight += turn.new_effects().count() as u64;
+            (in_flight, kept) = (slot.in_flight, slot.timer);
+        }
+        for (wait, need) in turn.new_effects() {
+            let errand = Errand {
+                tag,
+                wait: wait.clone(),
+                need: need.clone(),
+                wire_key: run.wire_key(need),
+                ticket: run.ticket(),
+            };
+            if self.effects.send(Some(errand)).is_err() {
+                unreachable!("the pool holds a receiver as long as workers live");
+            }
+        }
+        match turn.next_timer().filter(|_| self.engine.fires(in_flight)) {
+            None if in_flight == 0 => return self.leave(tag, &run, Outcome::Waiting),
+            None => {}
+            Some(timer) if self.engine.clock().until(timer.due_ns).is_zero() => {
+                run.answer(Given::to(&timer.wait, Answer::Fired));
+                return self.push(Task::Run(tag, run));
+            }
+            Some(timer) if kept == Some(timer.wait.seq) => {}
+            Some(timer) => {
+                if let Some(slot) = self.slots.lock().get_mut(&tag) {
+                    slot.timer = Some(timer.wait.seq);
+                }
+                let number = self.timer_number.fetch_add(1, Ordering::Relaxed) as u64;
+                self.timers.lock().push(Reverse(Timer {
+                    due_ns: timer.due_ns,
+                    number,
+                    tag,
+                    wait: timer.wait.clone(),
+                }));
+                self.timer_wake.notify_one();
+            }
+        }
+        self.park(tag, run);
+    }
+
+    /// Puts a run aside, unless something has come for it meanwhile.
+    fn park(&self, tag: u64, run: Box<Run>) {
+        let mut slots = self.slots.lock();
+        let slot = slots.entry(tag).or_default();
+        if slot.answers.is_empty() && slot.unsent.is_empty() && slot.failed.is_none() {
+            slot.run = Some(run);
+        } else {
+            drop(slots);
+            self.push(Task::Run(tag, run));
+        }
+    }
+
+    /// Something has come for a run; one that is still in memory goes on.
+    fn deliver_to(&self, tag: u64, take: impl FnOnce(&mut Slot)) {
+        let run = {
+            let mut slots = self.slots.lock();
+            let Some(slot) = slots.get_mut(&tag) else {
+                return;
+            };
+            take(slot);
+            slot.run.take()
+        };
+        if let Some(run) = run {
+            self.push(Task::Run(tag, run));
+        }
+    }
+
     fn leave(&self, tag: u64, run: &Run, outcome: Outcome) {
+        self.slots.lock().remove(&tag);
         self.engine.release(run.id());
         self.report(Done {
             tag,
@@ -415,44 +522,43 @@ impl Pool<'_> {
     }
 
     /// Performs effects until it is told to end; it sleeps in between, for a pool has many of these threads.
-    fn perform(&self, jobs: &Receiver<Option<(u64, Box<Run>, EffectNeed)>>) {
-        while let Ok(Some((tag, mut run, need))) = jobs.recv() {
+    fn perform(&self, jobs: &Receiver<Option<Errand>>) {
+        while let Ok(Some(errand)) = jobs.recv() {
             if self.finished.load(Ordering::Acquire) {
                 return;
             }
-            let id = run.id();
-            let work = AssertUnwindSafe(|| {
-                if self.stopping() {
-                    // Its INTENT is on record, but nothing was sent: say so, or it would count as unknown.
-                    let outcome = match run.unsent(&need) {
-                        Ok(()) => Outcome::Stopped,
-                        Err(error) => Outcome::Failed(Box::new(error)),
-                    };
-                    return self.leave(tag, &run, outcome);
-                }
-                let wire_key = run.wire_key(&need);
-                let answered = self.engine.perform(run.ticket(), &wire_key, &need);
-                // What it answered is written down before anything else can happen to the run.
-                match answered.and_then(|answer| run.record(answer)) {
-                    Ok(()) if self.stopping() => self.leave(tag, &run, Outcome::Stopped),
-                    Ok(()) => self.push(Task::Run(tag, run)),
-                    Err(error) => self.leave(tag, &run, Outcome::Failed(Box::new(error))),
+            let seq = errand.wait.seq;
+            if self.stopping() {
+                // Its INTENT is on record, but nothing was sent: say so, or it would count as unknown.
+                self.deliver_to(errand.tag, |slot| {
+                    slot.in_flight -= 1;
+                    slot.unsent.push((seq, errand.need));
+                });
+                continue;
+            }
+            let performed = catch_unwind(AssertUnwindSafe(|| {
+                self.engine
+                    .perform(errand.ticket.clone(), &errand.wire_key, &errand.need)
+            }));
+            let answered = match performed {
+                Ok(answered) => answered,
+                Err(panic) => Err(bug("an effect", &*panic)),
+            };
+            self.deliver_to(errand.tag, |slot| {
+                slot.in_flight -= 1;
+                match answered {
+                    Ok(answer) => slot.answers.push(Given::to(&errand.wait, answer)),
+                    Err(error) => slot.failed = Some(Box::new(error)),
                 }
             });
-            if let Err(panic) = catch_unwind(work) {
-                self.panicked(tag, Some(id), &*panic);
-            }
         }
     }
 
     /// A panic is the outcome of its job, and the run is free to be resumed.
     fn panicked(&self, tag: u64, run: Option<RunId>, panic: &(dyn Any + Send)) {
-        let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-        let why = said.or_else(|| panic.downcast_ref::<String>().cloned());
-        let error = Error::Bug {
-            what: run.map_or_else(|| "the start of a run".into(), |run| format!("run {run}")),
-            why: why.unwrap_or_else(|| "it said nothing".into()),
-        };
+        let what = run.map_or_else(|| "the start of a run".into(), |run| format!("run {run}"));
+        let error = bug(&what, panic);
+        self.slots.lock().remove(&tag);
         if let Some(run) = run {
             self.engine.release(run);
         }
@@ -463,18 +569,19 @@ impl Pool<'_> {
         let mut timers = self.timers.lock();
         while !self.finished.load(Ordering::Acquire) {
             if self.stopping() {
-                while let Some(Reverse(timer)) = timers.pop() {
-                    self.leave(timer.tag, &timer.run, Outcome::Waiting);
-                }
+                timers.clear();
+                self.leave_parked();
             }
             let left = timers
                 .peek()
                 .map(|Reverse(timer)| self.engine.clock().until(timer.due_ns));
             match left {
                 Some(left) if left.is_zero() => {
-                    if let Some(Reverse(mut timer)) = timers.pop() {
-                        timer.run.answer(Answer::Fired);
-                        self.push(Task::Run(timer.tag, timer.run));
+                    if let Some(Reverse(timer)) = timers.pop() {
+                        self.deliver_to(timer.tag, |slot| {
+                            slot.timer = None;
+                            slot.answers.push(Given::to(&timer.wait, Answer::Fired));
+                        });
                     }
                 }
                 left => {
@@ -483,6 +590,32 @@ impl Pool<'_> {
                 }
             }
         }
+    }
+}
+
+impl Pool<'_> {
+    /// The pool stops: runs that wait for timers are left.
+    fn leave_parked(&self) {
+        let idle = |slot: &mut Slot| slot.run.take_if(|_| slot.in_flight == 0);
+        let parked: Vec<(u64, Box<Run>)> = {
+            let mut slots = self.slots.lock();
+            let parked = slots.iter_mut();
+            parked
+                .filter_map(|(tag, slot)| Some((*tag, idle(slot)?)))
+                .collect()
+        };
+        for (tag, run) in parked {
+            self.leave(tag, &run, Outcome::Waiting);
+        }
+    }
+}
+
+fn bug(what: &str, panic: &(dyn Any + Send)) -> Error {
+    let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let why = said.or_else(|| panic.downcast_ref::<String>().cloned());
+    Error::Bug {
+        what: what.into(),
+        why: why.unwrap_or_else(|| "it said nothing".into()),
     }
 }
 

@@ -4,15 +4,18 @@ use crate::chain::{Chain, Emission};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::history::{self, Fed, Values};
-use crate::machine::{Answer, EffectNeed, Ended, Machine, Need, StartInfo, Subject, Verdict};
+use crate::machine::{
+    Answer, EffectNeed, Ended, Given, Machine, Need, StartInfo, Subject, Verdict, Wait, Waiting,
+};
 use crate::skill::{Policy, Skills};
 use crate::value::Value;
 use crate::workflow::Definition;
 use aos_format::digest::{Digest, LogId, RunId};
-use aos_format::event::{Checkpoint, Event, LaneHead, Mark, slot_of};
+use aos_format::event::{Checkpoint, Event, Mark, slot_of};
 use aos_format::frame::Kind;
 use aos_format::record::{StreamId, VOLATILE_DUE, VOLATILE_WIRE_KEY, Volatile};
 use aos_store::{Append, Log, StoredRecord, Ticket};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Events a run makes before it gives way to another: enough to keep the cost of switching small.
@@ -35,21 +38,23 @@ pub struct Run {
     shared: Shared,
     machine: Machine,
     started_ns: i64,
-    answer: Option<Answer>,
-    outcome: PendingOutcome,
-    /// When the pending timer is due, if that is on record.
-    due_ns: Option<i64>,
+    /// Answers that came, oldest first; each is taken when every lane waits.
+    answers: VecDeque<Given>,
+    /// What is known of pending effects' outcomes, by number of their INTENT; nothing of one that is yet to happen.
+    outcomes: BTreeMap<u64, PendingOutcome>,
+    /// When timers are due, in nanoseconds since 1970, by number of their INTENT.
+    due: BTreeMap<u64, i64>,
+    /// Effects that were handed out, by number of their INTENT.
+    handed: BTreeMap<u64, EffectNeed>,
     checkpoint_steps: u64,
     ticket: Option<Ticket>,
     events: u64,
     made: Vec<Emission>,
 }
 
-/// What is known of the pending effect's outcome.
+/// What is known of a pending effect's outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum PendingOutcome {
-    /// It is yet to happen.
-    None,
     /// A crash came between INTENT and RESULT.
     Unknown,
     /// It may be done, once: somebody decided so, or it was never begun. A MARK goes before it.
@@ -61,17 +66,60 @@ enum PendingOutcome {
 pub enum Turn {
     /// Another turn.
     Again,
-    /// A timer.
-    Timer {
-        /// Nanoseconds since 1970.
-        due_ns: i64,
-    },
-    /// An effect, once the run's records are durable.
-    Effect(EffectNeed),
-    /// Somebody who resolves an effect whose outcome is unknown.
+    /// Any of these.
+    Waits(Vec<Pending>),
+    /// Somebody who resolves an effect whose outcome is unknown; nothing else is under way.
     Held(EffectNeed),
+    /// Somebody who resumes it.
+    Suspended,
     /// Nothing.
     Ended(Ended),
+}
+
+/// One thing that a run waits for.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// What the answer goes to.
+    pub wait: Wait,
+    /// When it is due, for a timer, in nanoseconds since 1970.
+    pub due_ns: i64,
+    /// Whether it was told of before: an effect is to be performed once.
+    pub known: bool,
+}
+
+impl Turn {
+    /// The first timer to be due, if any is waited for.
+    pub fn next_timer(&self) -> Option<&Pending> {
+        let Turn::Waits(pending) = self else {
+            return None;
+        };
+        let timers = pending
+            .iter()
+            .filter(|one| matches!(one.wait.what, Waiting::Timer { .. }));
+        timers.min_by_key(|one| (one.due_ns, one.wait.seq))
+    }
+
+    /// Effects that were not told of before.
+    pub fn new_effects(&self) -> impl Iterator<Item = (&Wait, &EffectNeed)> {
+        let pending: &[Pending] = match self {
+            Turn::Waits(pending) => pending,
+            _ => &[],
+        };
+        pending.iter().filter_map(|one| match &one.wait.what {
+            Waiting::Effect(need) if !one.known => Some((&one.wait, need)),
+            _ => None,
+        })
+    }
+
+    /// Whether an effect is under way.
+    pub fn has_effects(&self) -> bool {
+        match self {
+            Turn::Waits(pending) => pending
+                .iter()
+                .any(|one| matches!(one.wait.what, Waiting::Effect(_))),
+            _ => false,
+        }
+    }
 }
 
 impl Run {
@@ -87,9 +135,10 @@ impl Run {
         Run {
             machine: Machine::new(definition, skills, chain, info, input, stride),
             started_ns: Clock::wall_ns(),
-            answer: None,
-            outcome: PendingOutcome::None,
-            due_ns: None,
+            answers: VecDeque::new(),
+            outcomes: BTreeMap::new(),
+            due: BTreeMap::new(),
+            handed: BTreeMap::new(),
             checkpoint_steps: 0,
             ticket: None,
             events: 0,
@@ -149,24 +198,34 @@ impl Run {
                 }
             }
         };
-        let mut due_ns = None;
-        if let (Need::Timer { .. }, Some(record)) = (&frontier.need, last_intent(records)) {
-            due_ns = record
-                .view()?
-                .volatile_tag(VOLATILE_DUE)
-                .and_then(|b| b.try_into().ok())
-                .map(i64::from_le_bytes);
+        let (mut due, mut outcomes) = (BTreeMap::new(), BTreeMap::new());
+        if let Need::Waits(waits) = &frontier.need {
+            for wait in waits {
+                match &wait.what {
+                    Waiting::Timer { .. } => {
+                        let at = records.partition_point(|record| record.seq() < wait.seq);
+                        let record = records.get(at).filter(|r| r.seq() == wait.seq);
+                        let known = record.map(StoredRecord::view).transpose()?;
+                        let known = known
+                            .and_then(|view| view.volatile_tag(VOLATILE_DUE)?.try_into().ok())
+                            .map(i64::from_le_bytes);
+                        due.extend(known.map(|ns| (wait.seq, ns)));
+                    }
+                    Waiting::Effect(need) => {
+                        let outcome = pending_outcome(records, wait.seq, &need.activation)?;
+                        outcomes.insert(wait.seq, outcome);
+                    }
+                    Waiting::Clock(_) | Waiting::Event { .. } | Waiting::Resumption => {}
+                }
+            }
         }
-        let outcome = match frontier.need {
-            Need::Effect(_) => pending_outcome(records)?,
-            _ => PendingOutcome::None,
-        };
         let checkpoint_steps = machine.steps();
         let mut run = Run {
             started_ns,
-            answer: None,
-            outcome,
-            due_ns,
+            answers: VecDeque::new(),
+            outcomes,
+            due,
+            handed: BTreeMap::new(),
             checkpoint_steps,
             ticket: None,
             events: 0,
@@ -200,7 +259,7 @@ impl Run {
 
     /// Events of the whole history so far.
     pub fn events(&self) -> u64 {
-        self.machine.chain().lane_seq()
+        self.machine.chain().events()
     }
 
     /// Events made in this process.
@@ -218,16 +277,55 @@ impl Run {
         &self.machine
     }
 
-    /// Gives the answer the run waits for; the next turn goes on from it.
-    pub fn answer(&mut self, answer: Answer) {
-        self.outcome = match &answer {
-            Answer::Resolved(resolution) if resolution.verdict == Verdict::Retry => {
-                PendingOutcome::RetryDecided
+    /// Gives an answer to something the run waits for; the next turn goes on from it.
+    pub fn answer(&mut self, given: impl Into<Given>) {
+        let given = given.into();
+        let seq = given.seq.or_else(|| self.outcomes.keys().next().copied());
+        match (&given.answer, seq) {
+            (Answer::Resolved(resolution), Some(seq)) if resolution.verdict == Verdict::Retry => {
+                self.outcomes.insert(seq, PendingOutcome::RetryDecided);
+                self.handed.remove(&seq);
             }
-            _ => PendingOutcome::None,
+            (Answer::Effect(_) | Answer::Resolved(_), Some(seq)) => {
+                self.outcomes.remove(&seq);
+            }
+            _ => {}
+        }
+        self.answers.push_back(given);
+    }
+
+    /// Whether an answer is still one that the run waits for: what was cancelled or timed out needs none.
+    fn wanted(&self, given: &Given) -> bool {
+        if let Answer::Control(..) = given.answer {
+            return true;
+        }
+        let Some(Need::Waits(waits)) = self.machine.need() else {
+            return false;
         };
-        self.due_ns = None;
-        self.answer = Some(answer);
+        waits.iter().any(|wait| {
+            given.lane.is_none_or(|lane| lane == wait.lane)
+                && given.seq.is_none_or(|seq| seq == wait.seq)
+                && match (&given.answer, &wait.what) {
+                    (Answer::Fired, Waiting::Timer { .. })
+                    | (Answer::Effect(_) | Answer::Resolved(_), Waiting::Effect(_))
+                    | (Answer::Clock(_), Waiting::Clock(_)) => true,
+                    (Answer::Event { event, .. }, Waiting::Event { .. }) => {
+                        self.machine.accepts(wait.lane, event)
+                    }
+                    _ => false,
+                }
+        })
+    }
+
+    /// The next answer that the machine can take, if it can take any now.
+    fn next_answer(&mut self) -> Option<Given> {
+        self.machine.need()?;
+        loop {
+            let given = self.answers.pop_front()?;
+            if self.wanted(&given) {
+                return Some(given);
+            }
+        }
     }
 
     /// Runs until something is needed from outside, or its turn is over. Everything made is appended, in order, before
@@ -240,87 +338,161 @@ impl Run {
         loop {
             let before = self.made.len();
             let limit = left.min(self.until_checkpoint());
-            let need = self
-                .machine
-                .advance(self.answer.take(), limit, &mut self.made);
+            let given = self.next_answer();
+            let need = self.machine.advance(given, limit, &mut self.made);
             left = left.saturating_sub(self.made.len() - before);
             match need {
-                Need::Clock(subject) => {
-                    self.answer = Some(Answer::Clock(self.read_clock(subject)));
-                }
                 Need::More => {
                     self.checkpoint_if_due()?;
                     if left == 0 {
-                        self.append(None)?;
+                        self.append()?;
                         return Ok(Turn::Again);
                     }
                 }
-                Need::Timer { duration_ms } => {
-                    let due_ns = self.due_ns.unwrap_or_else(|| {
-                        let ns = i64::try_from(duration_ms.saturating_mul(1_000_000))
-                            .unwrap_or(i64::MAX);
-                        Clock::wall_ns().saturating_add(ns)
-                    });
-                    let due = Volatile {
-                        tag: VOLATILE_DUE,
-                        bytes: due_ns.to_le_bytes().to_vec(),
-                    };
-                    self.append(Some(due))?;
-                    self.due_ns = Some(due_ns);
-                    return Ok(Turn::Timer { due_ns });
-                }
-                Need::Effect(effect) => return self.effect(effect),
                 Need::Ended(ended) => {
-                    self.append(None)?;
+                    self.append()?;
                     return Ok(Turn::Ended(ended));
                 }
+                Need::Waits(waits) => {
+                    let clock = waits.iter().find_map(|wait| match wait.what {
+                        Waiting::Clock(subject) => Some((wait, subject)),
+                        _ => None,
+                    });
+                    if let Some((wait, subject)) = clock {
+                        let reading = self.read_clock(wait.lane, subject);
+                        self.answers
+                            .push_front(Given::to(wait, Answer::Clock(reading)));
+                    } else if !self.answers.iter().any(|given| self.wanted(given)) {
+                        self.answers.clear();
+                        self.append()?;
+                        return self.waits(waits);
+                    }
+                }
             }
         }
     }
 
-    fn effect(&mut self, effect: EffectNeed) -> Result<Turn, Error> {
-        let wire = Volatile {
-            tag: VOLATILE_WIRE_KEY,
-            bytes: self.wire_key(&effect).into_bytes(),
+    /// What the caller has to see to.
+    fn waits(&mut self, waits: Vec<Wait>) -> Result<Turn, Error> {
+        let mut pending = Vec::with_capacity(waits.len());
+        let mut held = None;
+        let mut under_way: BTreeMap<u64, EffectNeed> = BTreeMap::new();
+        for wait in waits {
+            let mut one = Pending {
+                due_ns: 0,
+                known: false,
+                wait,
+            };
+            match &one.wait.what {
+                Waiting::Timer { .. } => one.due_ns = self.due_ns(&one.wait),
+                Waiting::Effect(need) => {
+                    let (seq, need) = (one.wait.seq, need.clone());
+                    one.known = self.handed.contains_key(&seq);
+                    match (self.outcomes.get(&seq), need.policy) {
+                        (Some(PendingOutcome::Unknown), Policy::Hold) => {
+                            held.get_or_insert(need);
+                            continue;
+                        }
+                        (Some(_), _) if !one.known => self.mark("reissue", &need.activation)?,
+                        _ => {}
+                    }
+                    self.outcomes.remove(&seq);
+                    under_way.insert(seq, need);
+                }
+                Waiting::Clock(_) | Waiting::Event { .. } => {}
+                Waiting::Resumption => continue,
+            }
+            pending.push(one);
+        }
+        // What is no longer waited for is forgotten.
+        self.handed = under_way;
+        let due = &mut self.due;
+        due.retain(|seq, _| pending.iter().any(|one| one.wait.seq == *seq));
+        match held {
+            Some(need) if pending.is_empty() => Ok(Turn::Held(need)),
+            _ if pending.is_empty() => Ok(Turn::Suspended),
+            _ => Ok(Turn::Waits(pending)),
+        }
+    }
+
+    /// When a timer is due: as its record says, or from now on.
+    fn due_ns(&mut self, wait: &Wait) -> i64 {
+        let Waiting::Timer {
+            duration_ms,
+            due_ms,
+            ..
+        } = &wait.what
+        else {
+            return 0;
         };
-        let resolved_to_retry = self
-            .made
-            .last()
-            .is_some_and(|last| last.kind == Kind::Decision);
-        self.append((!resolved_to_retry).then_some(wire))?;
-        match (self.outcome, effect.policy) {
-            (PendingOutcome::Unknown, Policy::Hold) => return Ok(Turn::Held(effect)),
-            (PendingOutcome::Unknown, Policy::Retry) | (PendingOutcome::RetryDecided, _) => {
-                self.mark("reissue", &effect.activation)?;
+        let clock = self.shared.clock;
+        let started_ns = self.started_ns;
+        *self.due.entry(wait.seq).or_insert_with(|| {
+            if clock.is_virtual {
+                return clock.read(started_ns, *due_ms);
             }
-            (PendingOutcome::None, _) => {}
-        }
-        Ok(Turn::Effect(effect))
+            let ns = i64::try_from(duration_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+            Clock::wall_ns().saturating_add(ns)
+        })
     }
 
-    /// The effect the run waits for, if it does.
-    pub fn pending(&self) -> Option<EffectNeed> {
-        match self.machine.need() {
-            Some(Need::Effect(effect)) => Some(effect),
+    /// The effects the run waits for.
+    pub fn pending(&self) -> Vec<(Wait, EffectNeed)> {
+        let Some(Need::Waits(waits)) = self.machine.need() else {
+            return Vec::new();
+        };
+        let effects = waits.into_iter().filter_map(|wait| match &wait.what {
+            Waiting::Effect(need) => {
+                let need = need.clone();
+                Some((wait, need))
+            }
             _ => None,
-        }
+        });
+        effects.collect()
     }
 
-    /// Records an effect's answer as one event and goes no further: nothing that happens to the run afterwards loses it.
-    pub(crate) fn record(&mut self, answer: Answer) -> Result<(), Error> {
-        self.answer(answer);
-        self.decide().map(drop)
+    /// Records the answers given, so that nothing that happens to the run afterwards loses them, and goes no further.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) fn record(&mut self) -> Result<(), Error> {
+        while !self.answers.is_empty() {
+            // An answer is taken when every lane waits; what lanes do before is theirs to do anyway.
+            while self.machine.need().is_none() {
+                self.machine.advance(None, EVENTS_A_TURN, &mut self.made);
+            }
+            let Some(given) = self.next_answer() else {
+                break;
+            };
+            self.machine.advance(Some(given), 1, &mut self.made);
+        }
+        self.append()
+    }
+
+    /// Takes an answer that somebody brings, if the run waits for it, records it and goes no further. `None` when it does
+    /// not: the run is as it was.
+    pub(crate) fn deliver(&mut self, answer: Answer) -> Result<Option<Ticket>, Error> {
+        while self.machine.need().is_none() {
+            self.machine.advance(None, EVENTS_A_TURN, &mut self.made);
+        }
+        let given = Given::from(answer);
+        let wanted = self.wanted(&given);
+        if wanted {
+            self.answers.push_back(given);
+        }
+        self.record()?;
+        Ok(self.ticket.clone().filter(|_| wanted))
     }
 
     /// Notes that the pending effect, whose INTENT is on record, was never begun.
-    pub(crate) fn unsent(&mut self, need: &EffectNeed) -> Result<(), Error> {
+    pub(crate) fn unsent(&mut self, seq: u64, need: &EffectNeed) -> Result<(), Error> {
+        self.handed.remove(&seq);
         self.mark("unsent", &need.activation)
     }
 
     /// Records the answer given as one event and goes no further.
     pub(crate) fn decide(&mut self) -> Result<Ticket, Error> {
-        self.machine.advance(self.answer.take(), 1, &mut self.made);
-        self.append(None)?;
+        self.record()?;
         Ok(self.ticket.clone().expect("the decision was appended"))
     }
 
@@ -329,23 +501,38 @@ impl Run {
         format!("{}@{}", effect.idempotency.hex(), self.shared.log_id)
     }
 
-    fn read_clock(&self, subject: Subject) -> i64 {
+    fn read_clock(&self, lane: u64, subject: Subject) -> i64 {
         match subject {
             Subject::WorkflowStarted => self.shared.clock.started(self.started_ns),
             Subject::Now | Subject::TaskStarted => self
                 .shared
                 .clock
-                .read(self.started_ns, self.machine.waited_ms()),
+                .read(self.started_ns, self.machine.waited_ms(lane)),
         }
     }
 
-    /// Appends what was made; `last` goes with the last event, unless it is a record from before this process.
-    fn append(&mut self, last: Option<Volatile>) -> Result<(), Error> {
+    /// Appends what was made. The INTENT of a timer says when it is due, that of an effect the key it has on the wire.
+    fn append(&mut self) -> Result<(), Error> {
         if self.made.is_empty() {
             return Ok(());
         }
-        if let (Some(volatile), Some(emission)) = (last, self.made.last_mut()) {
-            emission.draft.volatile.push(volatile);
+        if self.made.iter().any(|one| one.kind == Kind::Intent) {
+            for wait in self.machine.pending() {
+                let at = self.made.iter().position(|one| one.seq == wait.seq);
+                let Some(at) = at else { continue };
+                let volatile = match &wait.what {
+                    Waiting::Timer { .. } => Volatile {
+                        tag: VOLATILE_DUE,
+                        bytes: self.due_ns(&wait).to_le_bytes().to_vec(),
+                    },
+                    Waiting::Effect(need) => Volatile {
+                        tag: VOLATILE_WIRE_KEY,
+                        bytes: self.wire_key(need).into_bytes(),
+                    },
+                    _ => continue,
+                };
+                self.made[at].draft.volatile.push(volatile);
+            }
         }
         self.events += self.made.len() as u64;
         let wall_ns = Clock::wall_ns();
@@ -378,7 +565,7 @@ impl Run {
     fn checkpoint_if_due(&mut self) -> Result<(), Error> {
         let every = self.checkpoint_every();
         if every > 0 && self.machine.steps() - self.checkpoint_steps >= every {
-            self.append(None)?;
+            self.append()?;
             self.checkpoint()?;
         }
         Ok(())
@@ -401,13 +588,8 @@ impl Run {
         let emission = self.machine.note(Kind::Checkpoint, |chain, naming, steps| {
             let slot = slot_of(Kind::Checkpoint, "state").expect("the kind's table has this slot");
             let name = chain.name(naming, slot, &crate::chain::Datum::fresh(state));
-            let lane = LaneHead {
-                lane: 0,
-                lane_seq: chain.lane_seq(),
-                digest: chain.head(),
-            };
             Event::Checkpoint(Checkpoint {
-                lanes: vec![lane],
+                lanes: chain.lanes().to_vec(),
                 state: Some(name),
                 steps,
             })
@@ -445,20 +627,28 @@ fn item(emission: Emission, wall_ns: i64) -> Append {
     }
 }
 
-/// What the records say of an effect that has no answer: a decision to do it again counts until it was acted on, which a
-/// MARK says.
-fn pending_outcome(records: &[StoredRecord]) -> Result<PendingOutcome, Error> {
-    for record in records.iter().rev() {
-        match record.kind() {
-            Some(Kind::Mark) => match read(record)? {
-                Event::Mark(mark) if mark.what == "reissue" => return Ok(PendingOutcome::Unknown),
-                Event::Mark(mark) if mark.what == "unsent" => {
-                    return Ok(PendingOutcome::RetryDecided);
-                }
+/// What the records say of the effect whose INTENT is record `seq` and that has no answer: a decision to do it again counts
+/// until it was acted on, which a MARK says.
+fn pending_outcome(
+    records: &[StoredRecord],
+    seq: u64,
+    activation: &str,
+) -> Result<PendingOutcome, Error> {
+    for record in records.iter().rev().take_while(|record| record.seq() > seq) {
+        if !matches!(record.kind(), Some(Kind::Mark | Kind::Decision)) {
+            continue;
+        }
+        match read(record)? {
+            Event::Mark(mark) if mark.activation == activation => match mark.what.as_str() {
+                "reissue" => return Ok(PendingOutcome::Unknown),
+                "unsent" => return Ok(PendingOutcome::RetryDecided),
                 _ => {}
             },
-            Some(Kind::Decision) => return Ok(PendingOutcome::RetryDecided),
-            Some(kind) if kind.advances() => break,
+            Event::Decision(decision)
+                if decision.activation == activation && decision.rule == "resolve" =>
+            {
+                return Ok(PendingOutcome::RetryDecided);
+            }
             _ => {}
         }
     }
@@ -468,13 +658,6 @@ fn pending_outcome(records: &[StoredRecord]) -> Result<PendingOutcome, Error> {
 fn read(record: &StoredRecord) -> Result<Event, Error> {
     let run = record.stream()?.as_run().unwrap_or(RunId([0; 16]));
     history::read_event(record).map_err(|source| Error::History { run, source })
-}
-
-fn last_intent(records: &[StoredRecord]) -> Option<&StoredRecord> {
-    records
-        .iter()
-        .rev()
-        .find(|record| record.kind() == Some(Kind::Intent))
 }
 
 /// Puts `machine` into the state of the checkpoint `records[at]`; `None` when that cannot be used.
@@ -490,22 +673,36 @@ fn restore(
     let Event::Checkpoint(checkpoint) = history::read_event(record).ok()? else {
         return None;
     };
-    let head = checkpoint.lanes.iter().find(|head| head.lane == 0)?;
-    let before = records[..at]
-        .iter()
-        .rev()
-        .find(|r| r.kind().is_some_and(Kind::advances))?;
-    let last = before.view().ok()?;
-    if last.digest() != head.digest || last.lane_seq() != head.lane_seq {
+    let before = &records[..at];
+    let advancing = || {
+        before
+            .iter()
+            .filter(|r| r.kind().is_some_and(Kind::advances))
+    };
+    // Each lane's head is that of its last record; a lane that a fork just opened has none.
+    for head in &checkpoint.lanes {
+        let mut of_lane = advancing().rev();
+        let last = of_lane.find(|r| r.view().is_ok_and(|view| view.lane() == head.lane));
+        let agrees = match last {
+            None => head.lane_seq == 0,
+            Some(record) => record
+                .view()
+                .is_ok_and(|view| view.digest() == head.digest && view.lane_seq() == head.lane_seq),
+        };
+        if !agrees {
+            return None;
+        }
+    }
+    if checkpoint.lanes.first().is_none_or(|first| first.lane != 0) {
         return None;
     }
     let chain = machine.chain();
     let chain = Chain::resume(
         chain.run(),
         chain.seed().clone(),
-        head.digest,
-        head.lane_seq,
+        checkpoint.lanes.clone(),
         record.seq(),
+        advancing().count() as u64,
     );
     machine
         .restore(&state, chain, &mut |seq, slot| {

@@ -354,6 +354,8 @@ impl Rows {
                         self.generations.insert(key, row.generation);
                     }
                 }
+                // A timeout runs beside what it times: the run does not wait for it.
+                Ok((_, Event::Intent(intent))) if intent.effect == "timeout" => {}
                 Ok((_, Event::Intent(intent))) => {
                     row.outstanding.push(Outstanding {
                         offset: header.offset,

@@ -1,7 +1,7 @@
 //! Control: how a run begins and ends, and how it goes from step to step and block to block.
 
 use super::scope::Scope;
-use super::state::{Current, Frame, Phase};
+use super::state::{Current, Doing, Finish, Frame, LaneEnd, Phase, Timed};
 use super::step::{Done, slot, truth};
 use super::{Ended, Machine, SEMANTICS, Subject};
 use crate::chain::{Datum, Emission};
@@ -57,77 +57,104 @@ impl Machine {
                 bytes: self.info.root_seed.0.to_vec(),
             },
         ];
-        self.state.phase = Phase::Prepare;
+        self.state.lane_mut().phase = Phase::Prepare;
         self.chain.emit(naming, &event, volatile)
     }
 
     pub(super) fn prepare(&mut self) -> Option<Emission> {
         let definition = self.definition.clone();
+        let raw = self.state.input.value().clone();
+        if let Some(after) = &definition.timeout
+            && self.state.lane().deadlines.is_empty()
+        {
+            match after.milliseconds(|t| self.fill(t, raw.val(), Scope::default())) {
+                Ok(duration_ms) => {
+                    let emission = self.run_deadline(Timed::Workflow, String::new(), duration_ms);
+                    self.state.lane_mut().phase = Phase::Prepare;
+                    return Some(emission);
+                }
+                Err(fault) => return self.unprepared(fault.at("/timeout/after")),
+            }
+        }
+        if let Some(schema) = &definition.input_schema
+            && let Err(fault) = schema.check("input", &raw)
+        {
+            return self.unprepared(fault.at("/input/schema"));
+        }
         if let Some(from) = &definition.input_from {
             if let Some(subject) = self.missing_here(from.reads_time()) {
                 return self.ask(subject, Phase::Prepare);
             }
             let scope = Scope {
-                now: self.state.now.take(),
+                now: self.state.lane_mut().now.take(),
                 ..Scope::default()
             };
-            let raw = self.state.input.value().clone();
             match self
                 .fill(from, raw.val(), scope)
                 .and_then(|val| self.fresh(&val))
             {
-                Ok(datum) => self.state.data = datum,
-                Err(fault) => {
-                    self.state.phase = Phase::Finish(Some(fault.at("/input/from")));
-                    return None;
-                }
+                Ok(datum) => self.state.lane_mut().data = datum,
+                Err(fault) => return self.unprepared(fault.at("/input/from")),
             }
         }
-        self.state.frames.push(Frame {
+        let lane = self.state.lane_mut();
+        lane.frames.push(Frame {
             owner: None,
-            input: self.state.data.clone(),
+            input: lane.data.clone(),
             at: 0,
             visits: vec![0; definition.root.len()],
-            looping: None,
+            doing: Doing::Block,
         });
-        self.state.phase = Phase::Next;
+        lane.phase = Phase::Next;
+        None
+    }
+
+    fn unprepared(&mut self, fault: Fault) -> Option<Emission> {
+        self.state.lane_mut().phase = Phase::Finish(Finish::Faulted(fault));
         None
     }
 
     pub(super) fn next(&mut self) -> Option<Emission> {
         let definition = self.definition.clone();
-        let frame = self
-            .state
+        let lane = self.state.lane();
+        let frame = lane
             .frames
-            .last_mut()
-            .expect("the document's own block is left only by finishing");
-        let block = match &frame.owner {
-            None => &definition.root,
-            Some(owner) => definition.block(owner.task),
-        };
-        self.state.phase = match block.get(frame.at) {
-            Some(&task) => {
-                frame.visits[frame.at] += 1;
-                let visit = frame.visits[frame.at];
-                let activation = self.activation(task, visit);
-                Phase::Enter(Current {
-                    task,
-                    visit,
-                    activation,
-                    raw: self.state.data.clone(),
-                    now: None,
-                    started: None,
-                })
-            }
-            None => match (&frame.owner, &mut frame.looping) {
-                (None, _) => Phase::Finish(None),
-                (Some(_), None) => Phase::Leave,
-                (Some(_), Some(looping)) => {
-                    looping.index += 1;
+            .last()
+            .expect("a lane's own block is left only by its end");
+        let task = lane.block(&definition, frame).get(frame.at).copied();
+        let at = frame.at;
+        let frame = self.state.lane_mut().frames.last_mut().expect("as above");
+        let Some(task) = task else {
+            let phase = match (&frame.owner, &mut frame.doing) {
+                (None, _) => match self.state.lane().branch {
+                    None => Phase::Finish(Finish::Well),
+                    Some(_) => Phase::Done(LaneEnd::Well),
+                },
+                (Some(_), Doing::Loop { index, .. }) => {
+                    *index += 1;
                     Phase::Iterate
                 }
-            },
+                (Some(_), Doing::Listen(listening)) => {
+                    listening.processed = true;
+                    Phase::Heard
+                }
+                (Some(_), Doing::Block | Doing::Try { .. } | Doing::Handler { .. }) => Phase::Leave,
+            };
+            self.state.lane_mut().phase = phase;
+            return None;
         };
+        frame.visits[at] += 1;
+        let visit = frame.visits[at];
+        let activation = self.activation(task, visit);
+        let lane = self.state.lane_mut();
+        lane.phase = Phase::Enter(Current {
+            task,
+            visit,
+            activation,
+            raw: lane.data.clone(),
+            now: None,
+            started: None,
+        });
         None
     }
 
@@ -135,15 +162,19 @@ impl Machine {
         let definition = self.definition.clone();
         let frame = self
             .state
+            .lane()
             .frames
             .last()
             .expect("iterating inside a loop's block");
-        let (owner, looping) = match (&frame.owner, &frame.looping) {
-            (Some(owner), Some(looping)) => (owner.clone(), looping.clone()),
+        let input = frame.input.value().clone();
+        let (owner, over) = match (&frame.owner, &frame.doing) {
+            (Some(owner), Doing::Loop { items, index }) => {
+                (owner.clone(), *index >= items.len() as u64)
+            }
             _ => unreachable!("only a loop iterates"),
         };
-        if looping.index >= looping.items.len() as u64 {
-            self.state.phase = Phase::Leave;
+        if over {
+            self.state.lane_mut().phase = Phase::Leave;
             return None;
         }
         if let TaskKind::For {
@@ -154,9 +185,8 @@ impl Machine {
             if let Some(subject) = self.missing_here(condition.reads_time()) {
                 return self.ask(subject, Phase::Iterate);
             }
-            let now = self.state.now.take();
-            let data = self.state.data.clone();
-            let input = frame_input(self);
+            let now = self.state.lane_mut().now.take();
+            let data = self.state.lane().data.clone();
             let scope = Scope {
                 current: Some(&owner),
                 input: Some(input.val()),
@@ -166,35 +196,29 @@ impl Machine {
             let going_on = match self.eval(condition, data.value().val(), scope) {
                 Ok(val) => truth(&val),
                 Err(fault) => {
-                    let input = self.state.frames.pop().map(|frame| frame.input);
+                    let input = self.leave_frame();
                     return self.fault(owner, input, fault);
                 }
             };
             if !going_on {
-                self.state.phase = Phase::Leave;
+                self.state.lane_mut().phase = Phase::Leave;
                 return None;
             }
         }
-        let frame = self
-            .state
-            .frames
-            .last_mut()
-            .expect("iterating inside a loop's block");
+        let lane = self.state.lane_mut();
+        let frame = lane.frames.last_mut().expect("as above");
         frame.at = 0;
         frame.visits.fill(0);
-        self.state.phase = Phase::Next;
+        lane.phase = Phase::Next;
         None
     }
 
     /// A block has ended: its own step completes.
     pub(super) fn leave(&mut self) -> Option<Emission> {
         let definition = self.definition.clone();
-        let owner = self
-            .state
-            .frames
-            .last()
-            .and_then(|frame| frame.owner.clone());
-        let mut owner = owner.expect("the document's own block is left only by finishing");
+        let frame = self.state.lane().frames.last();
+        let owner = frame.and_then(|frame| frame.owner.clone());
+        let mut owner = owner.expect("a lane's own block is left only by its end");
         let after = TimeReads::union([
             definition.tasks[owner.task]
                 .output_as
@@ -205,60 +229,55 @@ impl Machine {
                 .as_ref()
                 .map(|t| t.reads_time()),
         ]);
-        if after.now && self.state.now.is_none() {
+        if after.now && self.state.lane().now.is_none() {
             return self.ask(Subject::Now, Phase::Leave);
         }
         // What a block's own step says of now, it says of its end.
-        if let Some(now) = self.state.now.take() {
+        if let Some(now) = self.state.lane_mut().now.take() {
             owner.now = Some(now);
         }
-        let frame = self.state.frames.pop().expect("looked at above");
-        let done = Done::plain(frame.input, self.state.data.clone());
+        let input = self.leave_frame().expect("looked at above");
+        let done = Done::plain(input, self.state.lane().data.clone());
         self.complete(owner, done)
     }
 
     /// Moves control.
     pub(super) fn take(&mut self, flow: &Flow) {
         let definition = self.definition.clone();
-        let frame = self
-            .state
-            .frames
-            .last_mut()
-            .expect("a step stands in a block");
-        self.state.phase = Phase::Next;
-        match flow {
-            Flow::Continue => frame.at += 1,
-            Flow::Exit => frame.at = frame.visits.len(),
-            Flow::End => self.state.phase = Phase::Finish(None),
-            Flow::Task(target) => {
-                let block = match &frame.owner {
-                    None => &definition.root,
-                    Some(owner) => definition.block(owner.task),
+        let lane = self.state.lane();
+        let frame = lane.frames.last().expect("a step stands in a block");
+        let at = match flow {
+            Flow::Continue => frame.at + 1,
+            Flow::Exit => frame.visits.len(),
+            Flow::End => {
+                self.state.lane_mut().phase = match lane.branch {
+                    None => Phase::Finish(Finish::Well),
+                    Some(_) => Phase::Done(LaneEnd::End),
                 };
-                let at = block.iter().position(|task| task == target);
-                frame.at =
-                    at.expect("names are resolved within the block when the document is loaded");
+                return;
             }
-        }
+            Flow::Task(target) => {
+                let block = lane.block(&definition, frame);
+                let at = block.iter().position(|task| task == target);
+                at.expect("names are resolved within the block when the document is loaded")
+            }
+        };
+        let lane = self.state.lane_mut();
+        lane.frames.last_mut().expect("as above").at = at;
+        lane.phase = Phase::Next;
     }
 
-    pub(super) fn finish(&mut self, fault: Option<Fault>) -> Option<Emission> {
+    pub(super) fn finish(&mut self, finish: Finish) -> Option<Emission> {
         let definition = self.definition.clone();
-        let result = match (fault, &definition.output_as) {
-            (Some(fault), _) => Err(fault),
-            (None, None) => Ok(self.state.data.clone()),
-            (None, Some(transform)) => {
-                if let Some(subject) = self.missing_here(transform.reads_time()) {
-                    return self.ask(subject, Phase::Finish(None));
+        let cancelled = matches!(finish, Finish::Cancelled(_));
+        let result = match finish {
+            Finish::Faulted(fault) | Finish::Cancelled(fault) => Err(fault),
+            Finish::Well => {
+                let reads = definition.output_as.as_ref().map(|t| t.reads_time());
+                if let Some(subject) = self.missing_here(reads.unwrap_or_default()) {
+                    return self.ask(subject, Phase::Finish(Finish::Well));
                 }
-                let scope = Scope {
-                    now: self.state.now.take(),
-                    ..Scope::default()
-                };
-                let data = self.state.data.value().clone();
-                self.fill(transform, data.val(), scope)
-                    .and_then(|val| self.fresh(&val))
-                    .map_err(|fault| fault.at("/output/as"))
+                self.output(&definition)
             }
         };
         let mut naming = self.chain.naming(Kind::End);
@@ -279,60 +298,67 @@ impl Machine {
                 let name = self
                     .chain
                     .name(&mut naming, slot(Kind::End, "error"), &problem);
-                (
-                    "faulted",
-                    None,
-                    Some(name),
-                    Ended::Faulted(problem.value().clone()),
-                )
+                let (outcome, ended): (_, fn(Value) -> Ended) = if cancelled {
+                    ("cancelled", Ended::Cancelled)
+                } else {
+                    ("faulted", Ended::Faulted)
+                };
+                (outcome, None, Some(name), ended(problem.value().clone()))
             }
         };
         let event = Event::End(End {
             outcome: outcome.into(),
             output,
             error,
-            steps: self.state.steps,
+            steps: self.state.lane().steps,
         });
-        self.state.phase = Phase::Ended(ended);
+        let lane = self.state.lane_mut();
+        lane.deadlines.clear();
+        lane.phase = Phase::Ended(ended);
         Some(self.chain.emit(naming, &event, Vec::new()))
+    }
+
+    fn output(&mut self, definition: &crate::workflow::Definition) -> Result<Datum, Fault> {
+        let data = self.state.lane().data.clone();
+        let now = self.state.lane_mut().now.take();
+        let output = match &definition.output_as {
+            None => data,
+            Some(transform) => {
+                let scope = Scope {
+                    now,
+                    ..Scope::default()
+                };
+                self.fill(transform, data.value().val(), scope)
+                    .and_then(|val| self.fresh(&val))
+                    .map_err(|fault| fault.at("/output/as"))?
+            }
+        };
+        if let Some(schema) = &definition.output_schema {
+            schema
+                .check("output", output.value())
+                .map_err(|fault| fault.at("/output/schema"))?;
+        }
+        Ok(output)
     }
 
     /// The activation path of the step `task` in the current blocks.
     pub(super) fn activation(&self, task: usize, visit: u64) -> String {
         let pointer = &self.definition.tasks[task].pointer;
-        let plain = visit == 1
-            && !pointer.contains(';')
-            && self.state.frames.iter().all(|frame| {
-                frame.looping.is_none() && frame.owner.as_ref().is_none_or(|owner| owner.visit == 1)
-            });
-        let mut path = pointer.clone();
-        if plain {
-            return path;
+        let lane = self.state.lane();
+        let simple = visit == 1 && lane.plain && !pointer.contains(';');
+        if simple
+            && lane.frames.iter().all(|frame| match &frame.owner {
+                None => true,
+                Some(owner) => owner.visit == 1 && matches!(frame.doing, Doing::Block),
+            })
+        {
+            return pointer.clone();
         }
-        let mut separator = ';';
-        for frame in &self.state.frames {
-            let Some(owner) = &frame.owner else { continue };
-            path.push(separator);
-            path.push_str(&owner.visit.to_string());
-            if let Some(looping) = &frame.looping {
-                path.push('.');
-                path.push_str(&looping.index.to_string());
-            }
-            separator = ',';
+        let (mut levels, plain) = self.levels(lane);
+        if simple && plain {
+            return pointer.clone();
         }
-        path.push(separator);
-        path.push_str(&visit.to_string());
-        path
+        levels.push(visit.to_string());
+        format!("{pointer};{}", levels.join(","))
     }
-}
-
-fn frame_input(machine: &Machine) -> Value {
-    machine
-        .state
-        .frames
-        .last()
-        .expect("inside a block")
-        .input
-        .value()
-        .clone()
 }

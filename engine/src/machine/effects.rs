@@ -10,31 +10,6 @@ use aos_format::event::{Decision, Event, Intent, Result as EffectResult};
 use aos_format::frame::Kind;
 
 impl Machine {
-    pub(super) fn set_timer(
-        &mut self,
-        current: Current,
-        input: Datum,
-        duration_ms: u64,
-    ) -> Emission {
-        let event = Event::Intent(Intent {
-            activation: current.activation.clone(),
-            attempt: 1,
-            effect: "timer".into(),
-            request: None,
-            idempotency: None,
-            policy: "retry".into(),
-            duration_ms: Some(duration_ms),
-            authorised: Vec::new(),
-        });
-        let naming = self.chain.naming(Kind::Intent);
-        self.state.phase = Phase::Timer {
-            current,
-            input,
-            duration_ms,
-        };
-        self.chain.emit(naming, &event, Vec::new())
-    }
-
     pub(super) fn intend(&mut self, current: Current, input: Datum, need: EffectNeed) -> Emission {
         let mut naming = self.chain.naming(Kind::Intent);
         let request = Datum::fresh(need.request.clone());
@@ -51,12 +26,14 @@ impl Machine {
             duration_ms: None,
             authorised: Vec::new(),
         });
-        self.state.phase = Phase::Effect {
+        let emission = self.chain.emit(naming, &event, Vec::new());
+        self.state.lane_mut().phase = Phase::Effect {
             current,
             input,
             need,
+            seq: emission.seq,
         };
-        self.chain.emit(naming, &event, Vec::new())
+        emission
     }
 
     pub(super) fn effect_answered(
@@ -64,15 +41,16 @@ impl Machine {
         current: Current,
         input: Datum,
         need: EffectNeed,
-        answer: Option<Answer>,
-    ) -> Option<Emission> {
+        seq: u64,
+        answer: Answer,
+    ) -> Emission {
         // The record of the answer is one event, the step's completion the next: the answer waits in the phase between.
         match answer {
-            Some(Answer::Effect(answer)) => Some(self.record_result(current, input, answer)),
-            Some(Answer::Resolved(resolution)) => {
-                Some(self.record_resolution(current, input, need, resolution))
+            Answer::Effect(answer) => self.record_result(current, input, answer),
+            Answer::Resolved(resolution) => {
+                self.record_resolution(current, input, need, seq, resolution)
             }
-            _ => unreachable!("advance lets only an effect's answers through"),
+            answer => unreachable!("an answer was matched with its wait: {answer:?}"),
         }
     }
 
@@ -83,7 +61,7 @@ impl Machine {
         answer: Result<Value, Fault>,
     ) -> Emission {
         let mut naming = self.chain.naming(Kind::Result);
-        let pointer = self.definition.tasks[current.task].pointer.clone();
+        let pointer = self.definition.tasks[current.task].reference.clone();
         let answer = answer.and_then(|value| {
             let datum = Datum::fresh(value);
             self.fits(&[&datum]).map(|()| datum)
@@ -112,7 +90,7 @@ impl Machine {
             error,
             cost: None,
         });
-        self.state.phase = Phase::Answered {
+        self.state.lane_mut().phase = Phase::Answered {
             current,
             input,
             answer: after,
@@ -125,18 +103,20 @@ impl Machine {
         current: Current,
         input: Datum,
         need: EffectNeed,
+        seq: u64,
         resolution: Resolution,
     ) -> Emission {
         let mut naming = self.chain.naming(Kind::Decision);
-        let pointer = self.definition.tasks[current.task].pointer.clone();
+        let pointer = self.definition.tasks[current.task].reference.clone();
         let mut value = None;
         let verdict = resolution.verdict.name().to_owned();
         let activation = current.activation.clone();
-        self.state.phase = match resolution.verdict {
+        self.state.lane_mut().phase = match resolution.verdict {
             Verdict::Retry => Phase::Effect {
                 current,
                 input,
                 need,
+                seq,
             },
             Verdict::Failed => {
                 let fault = Fault::new(

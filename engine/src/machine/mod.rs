@@ -1,36 +1,60 @@
 //! The machine: a workflow document as a pure function from answers to events.
 //!
 //! ```text
-//!            ┌────────────── advance(answer, limit) ──────────────┐
-//!  Answer ──>│ Start ─> Prepare ─> Next ─> Enter ─> … ─> Finish   │──> events (in order) and one Need
-//!            └────────────────────────────────────────────────────┘
+//!            ┌──────────────── advance(given, limit) ─────────────────┐
+//!  Given ───>│ lane 0:  Start ─> Prepare ─> Next ─> Enter ─> … ─> Finish │──> events (in order), and what it waits for
+//!            │ lane n:  Next ─> Enter ─> … ─> Done                    │
+//!            └────────────────────────────────────────────────────────┘
 //!
-//!  phase    does                                               then
-//!  Start    emits START                                        Prepare
-//!  Prepare  reads the clock if asked for; input.from           Next
-//!  Next     picks the block's next step, or ends the block     Enter | Iterate | Leave
-//!  Enter    TIME events; if; input.from; the step itself       Next | Timer | Effect | Finish
-//!  Iterate  for: while; the next item                          Next | Leave
-//!  Leave    completes a block's own step                       Next | Finish
-//!  Timer    waits; the step completes                          Next
-//!  Effect   waits; RESULT or DECISION; the step completes      Next | Finish
-//!  Finish   output.as; END                                     Ended
+//!  phase     does                                                      then
+//!  Start     emits START                                               Prepare
+//!  Prepare   input.from, input.schema; the workflow's timeout          Next
+//!  Next      picks the block's next step, or ends the block            Enter | Iterate | Leave | Heard | Finish | Done
+//!  Enter     TIME events; if; input.schema, input.from                 Next | Begin
+//!  Begin     the step itself; its timeout's INTENT before              Next | Timer | Effect | Join | Listen | Unwind
+//!  Iterate   for: while; the next item                                 Next | Leave
+//!  Leave     completes a block's own step                              Next | Unwind
+//!  Timer     waits; the step completes                                 Next
+//!  Effect    waits; RESULT or DECISION                                 Answered | Effect
+//!  Answered  the step completes or fails                               Next | Unwind
+//!  Unwind    leaves blocks until a try catches the fault               Caught | Finish | Done
+//!  Caught    retry: its INTENT or DECISION; or the handler             Backoff | Retry | Next | Unwind
+//!  Backoff   waits                                                     Retry
+//!  Retry     DECISION; the try begins again from its own input         Next
+//!  Join      waits for branches                                        Cancel | Joined
+//!  Cancel    a DECISION in each lane below, which ends it              what was to come
+//!  Joined    JOIN                                                      Absorbed | Unwind | Finish
+//!  Absorbed  the fork's step completes                                 Next
+//!  Listen    waits; SIGNAL                                             Heard
+//!  Heard     foreach; until                                            Next | Listen | Leave
+//!  Expired   a timeout fired and its DECISION is written               Unwind | Finish
+//!  Done      a branch has ended and waits to be joined
+//!  Finish    output.as, output.schema; END                             Ended
 //! ```
 //!
 //! It reads no clock, does no I/O and draws nothing but from the run's seeded streams. What it needs from outside it asks
 //! for; whoever drives it writes the events down *before* acting on the need. Replay drives the same machine with the
 //! answers that are on record. Every transition that emits returns at once, so the state after the n-th event is always the
 //! same, wherever a caller pauses.
+//!
+//! **Lanes.** Lanes take turns in the order of the tree they form, one event a turn. An answer is taken only when every lane
+//! waits: computing takes no time, so what a lane computes never races with an answer that another one gets. What arrives
+//! from outside has an order of its own, and the record has it.
 
 mod blocks;
+mod catch;
+mod deadline;
 mod effects;
+mod lanes;
+mod listen;
+mod save;
 mod scope;
 mod state;
 mod step;
 mod substitute;
 mod time;
 
-pub use state::StateError;
+pub use save::StateError;
 pub use substitute::Substitute;
 
 use crate::chain::{Chain, Datum, Emission, Naming, Place};
@@ -52,22 +76,64 @@ pub const SEMANTICS: u64 = 1;
 /// Most steps a run takes unless its document says otherwise: 10 million.
 pub const STEPS_MAX: u64 = 10_000_000;
 
+/// The effect that publishes what `emit` says; its request is the event in CloudEvents' JSON format.
+pub const EMIT: &str = "event_emit";
+
 /// What the machine waits for.
 #[derive(Clone, Debug)]
 pub enum Need {
     /// Nothing: the limit of events was reached. Call again.
     More,
+    /// Any of these, one at a time. They stand in the order of their lanes.
+    Waits(Vec<Wait>),
+    /// Nothing more, ever.
+    Ended(Ended),
+}
+
+/// One thing that a lane waits for.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// The lane.
+    pub lane: u64,
+    /// Number of its INTENT in the run's stream; 0 for what has none.
+    pub seq: u64,
+    /// What it is.
+    pub what: Waiting,
+}
+
+/// What a lane can wait for.
+#[derive(Clone, Debug)]
+pub enum Waiting {
     /// A reading of the clock.
     Clock(Subject),
-    /// A timer of that many milliseconds; its INTENT is among the events.
+    /// A timer; its INTENT is among the events.
     Timer {
         /// Duration.
         duration_ms: u64,
+        /// When it is due, in milliseconds of waiting since the run began.
+        due_ms: u64,
+        /// What it times out, when it is a timeout: an activation, or empty for the whole run.
+        expires: Option<String>,
     },
     /// An effect; its INTENT is among the events.
     Effect(EffectNeed),
-    /// Nothing more, ever.
-    Ended(Ended),
+    /// An event that [`Machine::accepts`] for this lane.
+    Event {
+        /// The listening step.
+        activation: String,
+    },
+    /// Somebody who resumes the run.
+    Resumption,
+}
+
+impl Need {
+    /// The only thing waited for, if it is one.
+    pub fn only(&self) -> Option<&Wait> {
+        match self {
+            Need::Waits(waits) if waits.len() == 1 => waits.first(),
+            _ => None,
+        }
+    }
 }
 
 /// What of the clock is read.
@@ -107,7 +173,39 @@ pub struct EffectNeed {
     pub idempotency: Digest,
 }
 
-/// An answer to a [`Need`].
+/// An answer and what it is the answer to.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The lane that waits; none means the first one that waits for such an answer.
+    pub lane: Option<u64>,
+    /// Number of the INTENT, where the wait has one.
+    pub seq: Option<u64>,
+    /// The answer.
+    pub answer: Answer,
+}
+
+impl Given {
+    /// The answer to that wait.
+    pub fn to(wait: &Wait, answer: Answer) -> Given {
+        Given {
+            lane: Some(wait.lane),
+            seq: Some(wait.seq).filter(|&seq| seq > 0),
+            answer,
+        }
+    }
+}
+
+impl From<Answer> for Given {
+    fn from(answer: Answer) -> Given {
+        Given {
+            lane: None,
+            seq: None,
+            answer,
+        }
+    }
+}
+
+/// An answer to a [`Wait`].
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The clock, nanoseconds since 1970.
@@ -118,6 +216,40 @@ pub enum Answer {
     Effect(Result<Value, Fault>),
     /// Somebody decided about an effect whose outcome is unknown.
     Resolved(Resolution),
+    /// An event arrived, in CloudEvents' JSON format; `actor` sent it.
+    Event {
+        /// The event.
+        event: Value,
+        /// Who sent it.
+        actor: String,
+    },
+    /// Somebody steers the run. It fits whatever the run waits for.
+    Control(Control, String),
+}
+
+/// How a run is steered from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Control {
+    /// Ends the run.
+    Cancel,
+    /// Halts it: answers of effects under way are still taken, nothing else happens.
+    Suspend,
+    /// Goes on.
+    Resume,
+}
+
+impl Control {
+    /// All of them.
+    pub const ALL: [Control; 3] = [Control::Cancel, Control::Suspend, Control::Resume];
+
+    /// Type of its SIGNAL.
+    pub fn signal_type(self) -> &'static str {
+        match self {
+            Control::Cancel => "aos.cancel",
+            Control::Suspend => "aos.suspend",
+            Control::Resume => "aos.resume",
+        }
+    }
 }
 
 /// A decision about an effect whose outcome is unknown.
@@ -158,6 +290,8 @@ pub enum Ended {
     Completed(Value),
     /// With an uncaught fault, as problem details.
     Faulted(Value),
+    /// On request; problem details say whose.
+    Cancelled(Value),
 }
 
 /// What START records besides the document, and does not change during the run.
@@ -246,8 +380,10 @@ impl Machine {
         make: impl FnOnce(&mut Chain, &mut Naming, u64) -> Event,
     ) -> Emission {
         assert!(!kind.advances(), "a note never advances a history");
+        // A note stands on lane 0.
+        self.chain.take(0);
         let mut naming = self.chain.naming(kind);
-        let steps = self.state.steps;
+        let steps = self.steps();
         let event = make(&mut self.chain, &mut naming, steps);
         self.chain.emit(naming, &event, Vec::new())
     }
@@ -257,14 +393,16 @@ impl Machine {
         self.skills = skills;
     }
 
-    /// Steps that ended so far, control steps included.
+    /// Steps that ended so far, control steps included; in all lanes that have not been joined.
     pub fn steps(&self) -> u64 {
-        self.state.steps
+        let lanes = &self.state.lanes;
+        lanes.iter().map(|lane| lane.steps).sum()
     }
 
-    /// Milliseconds of timers that fired so far: how far a virtual clock is ahead.
-    pub fn waited_ms(&self) -> u64 {
-        self.state.waited_ms
+    /// Milliseconds of waiting on the way to where `lane` stands: how far a virtual clock is ahead.
+    pub fn waited_ms(&self, lane: u64) -> u64 {
+        let lane = self.state.lanes.iter().find(|known| known.id == lane);
+        lane.map_or(0, |lane| lane.waited_ms)
     }
 
     /// What START says beside the history.
@@ -300,22 +438,27 @@ impl Machine {
         chain: Chain,
         load: &mut dyn FnMut(u64, u8) -> Result<(Value, Place), StateError>,
     ) -> Result<(), StateError> {
-        self.state = State::restore(&self.definition, saved, load)?;
+        let state = State::restore(&self.definition, saved, load)?;
+        let known = |id: u64| chain.lanes().iter().any(|head| head.lane == id);
+        if state.lanes.len() != chain.lanes().len() || !state.lanes.iter().all(|l| known(l.id)) {
+            return Err(StateError("its lanes are not those of the record".into()));
+        }
+        self.state = state;
         self.chain = chain;
         Ok(())
     }
 
     /// Whether the run has ended, and how.
     pub fn ended(&self) -> Option<&Ended> {
-        match &self.state.phase {
+        match &self.state.lanes[0].phase {
             Phase::Ended(ended) => Some(ended),
             _ => None,
         }
     }
 
-    /// What the machine waits for now, without going on.
-    pub fn need(&self) -> Option<Need> {
-        self.waits(&mut None)
+    /// Whether somebody suspended the run.
+    pub fn suspended(&self) -> bool {
+        self.state.suspended
     }
 
     /// Skills the machine calls.
@@ -323,51 +466,42 @@ impl Machine {
         &self.skills
     }
 
-    /// Goes on until an answer is needed or `limit` events were made; events are appended to `out` in order.
+    /// Goes on until every lane waits or `limit` events were made; events are appended to `out` in order.
     ///
-    /// `answer` must be the answer to the need returned before, `None` after [`Need::More`] and at first.
+    /// `given` must answer one of the waits returned before, `None` after [`Need::More`] and at first.
     ///
     /// # Panics
-    /// When the answer does not fit the need: the caller's mistake, never a matter of what is on disk.
-    pub fn advance(
-        &mut self,
-        answer: Option<Answer>,
-        limit: usize,
-        out: &mut Vec<Emission>,
-    ) -> Need {
+    /// When the answer does not fit any wait: the caller's mistake, never a matter of what is on disk.
+    pub fn advance(&mut self, given: Option<Given>, limit: usize, out: &mut Vec<Emission>) -> Need {
         let full = out.len() + limit;
-        let mut answer = answer;
+        if let Some(given) = given {
+            out.extend(self.take_answer(given));
+        }
         loop {
-            if let Some(need) = self.waits(&mut answer) {
+            if let Some(need) = self.need() {
                 return need;
             }
-            if out.len() >= full && answer.is_none() {
+            if out.len() >= full {
                 return Need::More;
             }
-            if let Some(emission) = self.transition(answer.take()) {
-                out.push(emission);
-            }
+            self.turn(out);
         }
     }
 
-    /// The need of the current phase, unless `answer` fits it.
-    fn waits(&self, answer: &mut Option<Answer>) -> Option<Need> {
-        match (&self.state.phase, answer.as_ref()) {
-            (Phase::Ended(ended), _) => Some(Need::Ended(ended.clone())),
-            (Phase::Clock { subject, .. }, None) => Some(Need::Clock(*subject)),
-            (Phase::Timer { duration_ms, .. }, None) => Some(Need::Timer {
-                duration_ms: *duration_ms,
-            }),
-            (Phase::Effect { need, .. }, None) => Some(Need::Effect(need.clone())),
-            (Phase::Clock { .. }, Some(Answer::Clock(_)))
-            | (Phase::Timer { .. }, Some(Answer::Fired))
-            | (Phase::Effect { .. }, Some(Answer::Effect(_) | Answer::Resolved(_))) => None,
-            (Phase::Clock { .. } | Phase::Timer { .. } | Phase::Effect { .. }, Some(answer)) => {
-                panic!("an answer that does not fit the need: {answer:?}")
-            }
-            (_, None) => None,
-            (_, Some(answer)) => panic!("an answer nobody asked for: {answer:?}"),
+    /// What lanes wait for already, whether or not others go on.
+    pub fn pending(&self) -> Vec<Wait> {
+        self.waits()
+    }
+
+    /// What the machine waits for now, without going on; none while a lane can.
+    pub fn need(&self) -> Option<Need> {
+        if let Some(ended) = self.ended() {
+            return Some(Need::Ended(ended.clone()));
         }
+        if !self.state.suspended && self.state.lanes.iter().any(|lane| self.can_go(lane)) {
+            return None;
+        }
+        Some(Need::Waits(self.waits()))
     }
 }
 

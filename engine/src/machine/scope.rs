@@ -1,6 +1,6 @@
 //! What expressions see: `$context $input $output $task $workflow $runtime` and the variables of enclosing loops.
 
-use super::state::{Current, Frame};
+use super::state::{Current, Doing, Frame, Lane};
 use super::{Machine, SEMANTICS};
 use crate::expr::{Expr, Template};
 use crate::fault::{Code, Fault};
@@ -21,6 +21,10 @@ pub(super) struct Scope<'a> {
     pub raw_output: Option<&'a Val>,
     /// Reading of the clock for `now`.
     pub now: Option<i64>,
+    /// A caught error and the variable it has.
+    pub error: Option<(&'a str, &'a Val)>,
+    /// Lane the expression belongs to; none for the one in hand.
+    pub lane: Option<&'a Lane>,
 }
 
 impl Machine {
@@ -45,64 +49,86 @@ impl Machine {
     fn expression_fault(&self, error: &crate::expr::ExprError, scope: Scope<'_>) -> Fault {
         let fault = Fault::new(Code::InvalidInput, error.to_string());
         match scope.current {
-            Some(current) => fault.at(&self.definition.tasks[current.task].pointer),
+            Some(current) => fault.at(&self.definition.tasks[current.task].reference),
             None => fault.at("/"),
         }
     }
 
     /// The value of an expression argument; only those that an expression uses are asked for.
     fn variable(&self, name: &str, scope: Scope<'_>) -> Val {
+        let lane = scope.lane.unwrap_or_else(|| self.state.lane());
         match name {
-            "$context" => self.state.context.value().val().clone(),
+            "$context" => lane.context.value().val().clone(),
             "$input" => scope.input.cloned().unwrap_or_default(),
             "$output" => scope.output.cloned().unwrap_or_default(),
             "$runtime" => self.runtime.clone(),
-            "$workflow" => self.workflow_descriptor(),
+            "$workflow" => self.workflow_descriptor(lane),
             "$task" => scope
                 .current
                 .map(|current| self.task_descriptor(current, scope))
                 .unwrap_or_default(),
-            other => self.loop_variable(other.trim_start_matches('$')),
-        }
-    }
-
-    /// The innermost enclosing loop's variable of that name.
-    fn loop_variable(&self, name: &str) -> Val {
-        for frame in self.state.frames.iter().rev() {
-            let Some((each, at)) = self.loop_names(frame) else {
-                continue;
-            };
-            let Some(looping) = &frame.looping else {
-                continue;
-            };
-            if name == each {
-                return looping
-                    .items
-                    .get(looping.index as usize)
-                    .cloned()
-                    .unwrap_or_default();
-            }
-            if name == at {
-                return Val::from(looping.index as isize);
+            other => {
+                let name = other.trim_start_matches('$');
+                match scope.error {
+                    Some((error, problem)) if error == name => problem.clone(),
+                    _ => self.block_variable(lane, name),
+                }
             }
         }
-        Val::Null
     }
 
-    fn loop_names(&self, frame: &Frame) -> Option<(&str, &str)> {
-        match &self.definition.tasks[frame.owner.as_ref()?.task].kind {
-            TaskKind::For { each, at, .. } => Some((each, at)),
-            _ => None,
+    /// The innermost enclosing block's variable of that name.
+    fn block_variable(&self, lane: &Lane, name: &str) -> Val {
+        for frame in lane.frames.iter().rev() {
+            if let Some((_, val)) = self.variables(frame).into_iter().find(|(n, _)| *n == name) {
+                return val;
+            }
+        }
+        let outer = lane.vars.iter().rev().find(|(known, _)| known == name);
+        outer.map(|(_, val)| val.clone()).unwrap_or_default()
+    }
+
+    /// Everything that blocks of `lane` and of those around it have put into variables, innermost last.
+    pub(super) fn variables_of(&self, lane: &Lane) -> Vec<(String, Val)> {
+        let own = lane.frames.iter().flat_map(|frame| self.variables(frame));
+        let own = own.map(|(name, val)| (name.to_owned(), val));
+        lane.vars.iter().cloned().chain(own).collect()
+    }
+
+    /// The variables of one block.
+    fn variables<'f>(&'f self, frame: &'f Frame) -> Vec<(&'f str, Val)> {
+        let Some(owner) = &frame.owner else {
+            return Vec::new();
+        };
+        match (&self.definition.tasks[owner.task].kind, &frame.doing) {
+            (TaskKind::For { each, at, .. }, Doing::Loop { items, index }) => {
+                let item = items.get(*index as usize).cloned().unwrap_or_default();
+                vec![(each, item), (at, Val::from(*index as isize))]
+            }
+            (TaskKind::Try { catch, .. }, Doing::Handler { error }) => {
+                vec![(&catch.as_, error.clone())]
+            }
+            (TaskKind::Listen(listen), Doing::Listen(listening)) => match &listen.foreach {
+                None => Vec::new(),
+                Some(foreach) => {
+                    let item = listening.item.clone().unwrap_or_default();
+                    vec![
+                        (&foreach.item, item),
+                        (&foreach.at, Val::from(listening.index as isize)),
+                    ]
+                }
+            },
+            _ => Vec::new(),
         }
     }
 
-    fn workflow_descriptor(&self) -> Val {
+    fn workflow_descriptor(&self, lane: &Lane) -> Val {
         let mut fields = vec![
             ("definition", self.definition.json.val().clone()),
             ("id", text(&self.chain.run().to_string())),
             ("input", self.state.input.value().val().clone()),
         ];
-        if let Some(ns) = self.state.workflow_started {
+        if let Some(ns) = lane.workflow_started {
             fields.push(("startedAt", date_time(ns)));
         }
         object(fields)
@@ -115,7 +141,7 @@ impl Machine {
             ("input", current.raw.value().val().clone()),
             ("name", text(&task.name)),
             ("output", scope.raw_output.cloned().unwrap_or_default()),
-            ("reference", text(&task.pointer)),
+            ("reference", text(&task.reference)),
         ];
         if let Some(ns) = current.started {
             fields.push(("startedAt", date_time(ns)));

@@ -1,54 +1,67 @@
-//! State of a run between two events, and its form in checkpoints.
-//!
-//! A checkpoint's state is canonical JSON. Values that the history stores already are named by place; the others stand in it.
-//! A value that several parts of the state share stands once, so that after a resume it is still one value.
+//! State of a run between two events. `save` gives it the form it has in checkpoints.
 
-use super::scope::{object, text};
+use super::save::StateError;
+use super::scope::object;
 use super::{EffectNeed, Ended, Subject};
-use crate::chain::{Datum, Place};
+use crate::chain::Datum;
 use crate::fault::Fault;
-use crate::skill::Policy;
-use crate::value::{Val, Value, ValueError};
+use crate::value::{Val, Value};
 use crate::workflow::{Definition, TaskKind};
-use aos_format::digest::Digest;
 use std::sync::Arc;
-
-/// A checkpoint's state that cannot be read. The run is then resumed from an earlier one, or from its start.
-#[derive(Debug, thiserror::Error)]
-#[error("checkpoint state cannot be read: {0}")]
-pub struct StateError(pub(crate) String);
-
-impl StateError {
-    /// A record that a state names is not there.
-    pub fn missing(seq: u64) -> StateError {
-        StateError(format!(
-            "record {seq} of the run, which it names, is not there"
-        ))
-    }
-}
-
-impl From<&crate::history::HistoryError> for StateError {
-    fn from(error: &crate::history::HistoryError) -> StateError {
-        StateError(error.to_string())
-    }
-}
 
 /// Everything that changes while a run goes on, but its chain.
 #[derive(Clone, Debug)]
 pub(super) struct State {
+    /// Lanes that have not been joined, in the order of the tree they form; lane 0 is the first.
+    pub lanes: Vec<Lane>,
+    /// Position of the lane in hand.
+    pub at: usize,
+    /// Position of the lane whose turn is next.
+    pub turn: usize,
+    /// The run's input as given.
+    pub input: Datum,
+    /// Somebody suspended the run.
+    pub suspended: bool,
+}
+
+/// One line of control: the run's own, or a branch of a fork.
+#[derive(Clone, Debug)]
+pub(super) struct Lane {
+    pub id: u64,
+    /// The fork this is a branch of; none for lane 0.
+    pub branch: Option<Branch>,
+    /// Levels of the activation path that the enclosing lanes give.
+    pub levels: Vec<String>,
+    /// Whether those levels say nothing: every visit the first, no loop, no retry.
+    pub plain: bool,
+    /// Variables of the enclosing lanes' blocks, innermost last.
+    pub vars: Vec<(String, Val)>,
     pub phase: Phase,
-    /// Enclosing blocks, the document's own first.
+    /// Enclosing blocks, the lane's own first.
     pub frames: Vec<Frame>,
     /// Raw input of whatever comes next.
     pub data: Datum,
     pub context: Datum,
-    /// The run's input as given.
-    pub input: Datum,
+    /// Steps that ended, those of absorbed lanes included.
     pub steps: u64,
+    /// Milliseconds of timers that fired on the way here.
     pub waited_ms: u64,
+    /// Reading of when the run started. Each lane reads for itself: no lane's history may depend on another one's.
     pub workflow_started: Option<i64>,
     /// Reading of the clock for a phase that has no step of its own.
     pub now: Option<i64>,
+    /// Timeouts that are running, outermost first.
+    pub deadlines: Vec<Deadline>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Branch {
+    /// The lane that forked.
+    pub parent: u64,
+    /// The task that forked.
+    pub task: usize,
+    /// Position among its branches.
+    pub number: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +70,11 @@ pub(super) enum Phase {
     Prepare,
     Next,
     Enter(Current),
+    /// The step's input is made, its timeout runs; it is about to do what it is there for.
+    Begin {
+        current: Current,
+        input: Datum,
+    },
     Iterate,
     Leave,
     Clock {
@@ -66,12 +84,14 @@ pub(super) enum Phase {
     Timer {
         current: Current,
         input: Datum,
-        duration_ms: u64,
+        timer: Timer,
     },
     Effect {
         current: Current,
         input: Datum,
         need: EffectNeed,
+        /// Number of the INTENT.
+        seq: u64,
     },
     /// The answer is recorded; the step is about to complete.
     Answered {
@@ -79,8 +99,145 @@ pub(super) enum Phase {
         input: Datum,
         answer: Result<Datum, Fault>,
     },
-    Finish(Option<Fault>),
+    /// Waits for an event; the innermost frame is a listening one.
+    Listen,
+    /// An event was consumed; the listening frame decides how to go on.
+    Heard,
+    /// A try's attempt is about to begin.
+    Attempt,
+    /// A fault looks for a catch.
+    Unwind(Fault),
+    /// The innermost try caught it: once more, or the handler.
+    Caught(Fault),
+    /// Waits before another attempt.
+    Backoff {
+        fault: Fault,
+        timer: Timer,
+    },
+    /// The decision to try again is about to be written.
+    Retry {
+        fault: Fault,
+        delay_ms: u64,
+    },
+    /// The branches run.
+    Join {
+        current: Current,
+        input: Datum,
+    },
+    /// Lanes below this one are being cancelled, then `then`.
+    Cancel {
+        rule: Rule,
+        activation: String,
+        then: Box<Phase>,
+    },
+    /// The branches are done; JOIN is about to be written.
+    Joined {
+        current: Current,
+        input: Datum,
+        /// The branch that decided, where one did.
+        winner: Option<usize>,
+    },
+    /// JOIN is written; the fork's own step is about to complete.
+    Absorbed {
+        current: Current,
+        input: Datum,
+        output: Datum,
+        context: Option<Datum>,
+    },
+    /// A timeout's decision is written.
+    Expired {
+        deadline: Deadline,
+    },
+    /// The branch has ended.
+    Done(LaneEnd),
+    Finish(Finish),
     Ended(Ended),
+}
+
+/// How a run is about to end.
+#[derive(Clone, Debug)]
+pub(super) enum Finish {
+    Well,
+    Faulted(Fault),
+    Cancelled(Fault),
+}
+
+/// How a branch ended.
+#[derive(Clone, Debug)]
+pub(super) enum LaneEnd {
+    Well,
+    /// By `then: end`: the whole run ends.
+    End,
+    Faulted(Fault),
+}
+
+/// Why lanes are cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rule {
+    /// Another branch won.
+    Compete,
+    /// Another branch failed.
+    Fault,
+    /// The enclosing step timed out.
+    Timeout,
+    /// The run ends.
+    End,
+}
+
+impl Timed {
+    /// What is timed: an activation, or nothing for the whole run.
+    pub fn activation(&self) -> &str {
+        match self {
+            Timed::Workflow => "",
+            Timed::Step { current, .. } => &current.activation,
+            Timed::Attempt { activation } => activation,
+        }
+    }
+}
+
+impl Rule {
+    pub const ALL: [Rule; 4] = [Rule::Compete, Rule::Fault, Rule::Timeout, Rule::End];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Rule::Compete => "compete",
+            Rule::Fault => "fault",
+            Rule::Timeout => "timeout",
+            Rule::End => "end",
+        }
+    }
+}
+
+/// A timer that runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Timer {
+    /// Number of its INTENT.
+    pub seq: u64,
+    pub duration_ms: u64,
+    /// When it is due, in milliseconds of waiting since the run began.
+    pub due_ms: u64,
+}
+
+/// A timeout that runs.
+#[derive(Clone, Debug)]
+pub(super) struct Deadline {
+    pub timer: Timer,
+    /// Enclosing blocks of what is timed.
+    pub depth: usize,
+    pub timed: Timed,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Timed {
+    Workflow,
+    Step {
+        current: Current,
+        input: Datum,
+    },
+    /// One attempt of the try whose block is the outermost within.
+    Attempt {
+        activation: String,
+    },
 }
 
 /// One occurrence of one step.
@@ -97,7 +254,7 @@ pub(super) struct Current {
 /// An enclosing block being executed.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
-    /// The step whose block it is; none for the document's own.
+    /// The step whose block it is; none for the lane's own.
     pub owner: Option<Current>,
     /// The owner's transformed input.
     pub input: Datum,
@@ -105,485 +262,216 @@ pub(super) struct Frame {
     pub at: usize,
     /// Visits of each step of the block so far.
     pub visits: Vec<u64>,
-    pub looping: Option<Looping>,
+    pub doing: Doing,
 }
 
+/// What a block is there for.
 #[derive(Clone, Debug)]
-pub(super) struct Looping {
-    pub items: Arc<Vec<Val>>,
+pub(super) enum Doing {
+    /// Steps one after the other.
+    Block,
+    Loop {
+        items: Arc<Vec<Val>>,
+        index: u64,
+    },
+    /// A try's own steps.
+    Try {
+        attempt: u64,
+        /// When the first attempt began, where a limit needs to know.
+        since: Option<i64>,
+        /// The context then.
+        context: Datum,
+    },
+    /// A try's handler.
+    Handler {
+        error: Val,
+    },
+    Listen(Box<Listening>),
+}
+
+/// Where a listening step stands.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub(super) struct Listening {
+    /// Events consumed, as they are read, and with `foreach` processed.
+    pub heard: Vec<Val>,
+    /// Which filters of `all` are met, and of `until: all`.
+    pub met: Vec<bool>,
+    pub until_met: Vec<bool>,
+    /// Values that correlations expect because they were the first.
+    pub expected: Vec<(String, Val)>,
+    /// The event in hand, as it is read; none between events.
+    pub item: Option<Val>,
+    /// Number of the event in hand.
     pub index: u64,
+    /// The event in hand is processed.
+    pub processed: bool,
+    /// No further event is needed.
+    pub complete: bool,
 }
 
 impl State {
     pub fn new(input: Datum) -> State {
+        let context =
+            Datum::fresh(Value::from_val(&object(vec![])).expect("an empty object is canonical"));
         State {
-            phase: Phase::Start,
-            frames: Vec::new(),
-            data: input.clone(),
-            context: Datum::fresh(
-                Value::from_val(&object(vec![])).expect("an empty object is canonical"),
-            ),
+            lanes: vec![Lane {
+                id: 0,
+                branch: None,
+                levels: Vec::new(),
+                plain: true,
+                vars: Vec::new(),
+                phase: Phase::Start,
+                frames: Vec::new(),
+                data: input.clone(),
+                context,
+                steps: 0,
+                waited_ms: 0,
+                workflow_started: None,
+                now: None,
+                deadlines: Vec::new(),
+            }],
+            at: 0,
+            turn: 0,
             input,
-            steps: 0,
-            waited_ms: 0,
-            workflow_started: None,
-            now: None,
+            suspended: false,
         }
     }
 
-    /// The state as a checkpoint holds it.
-    pub fn save(&self) -> Result<Value, ValueError> {
-        let mut data = Saver::default();
-        let body = object(vec![
-            ("context", data.index(&self.context)),
-            ("data", data.index(&self.data)),
-            (
-                "frames",
-                Val::from_iter(
-                    self.frames
-                        .iter()
-                        .map(|frame| data.frame(frame))
-                        .collect::<Vec<_>>(),
-                ),
-            ),
-            ("input", data.index(&self.input)),
-            ("now", time(self.now)),
-            ("phase", data.phase(&self.phase)),
-            ("started", time(self.workflow_started)),
-            ("steps", number(self.steps)),
-            ("waited_ms", number(self.waited_ms)),
-        ]);
-        Value::from_val(&object(vec![
-            ("state", body),
-            (
-                "values",
-                Val::from_iter(data.table.iter().map(saved_datum).collect::<Vec<_>>()),
-            ),
-            ("version", number(1)),
-        ]))
+    /// The lane in hand.
+    pub fn lane(&self) -> &Lane {
+        &self.lanes[self.at]
     }
 
-    /// Reads a checkpoint's state; `load` fetches a value that the history stores.
-    pub fn restore(
-        definition: &Definition,
-        saved: &Value,
-        load: &mut dyn FnMut(u64, u8) -> Result<(Value, Place), StateError>,
-    ) -> Result<State, StateError> {
-        let saved = saved.val();
-        if as_u64(field(saved, "version")?)? != 1 {
-            return Err(bad("another version"));
-        }
-        let mut table = Vec::new();
-        for entry in as_array(field(saved, "values")?)? {
-            table.push(match field(entry, "json") {
-                Ok(value) => Datum::fresh(Value::from_val(value).map_err(|e| bad(&e.to_string()))?),
-                Err(_) => {
-                    let slot =
-                        u8::try_from(as_u64(field(entry, "slot")?)?).map_err(|_| bad("slot"))?;
-                    let (value, place) = load(as_u64(field(entry, "seq")?)?, slot)?;
-                    Datum::recorded(value, place)
-                }
-            });
-        }
-        let loader = Loader { table };
-        let body = field(saved, "state")?;
-        let frames = as_array(field(body, "frames")?)?;
-        let state = State {
-            phase: loader.phase(field(body, "phase")?)?,
-            frames: frames
-                .iter()
-                .map(|frame| loader.frame(frame))
-                .collect::<Result<_, _>>()?,
-            data: loader.datum(field(body, "data")?)?,
-            context: loader.datum(field(body, "context")?)?,
-            input: loader.datum(field(body, "input")?)?,
-            steps: as_u64(field(body, "steps")?)?,
-            waited_ms: as_u64(field(body, "waited_ms")?)?,
-            workflow_started: as_time(field(body, "started")?)?,
-            now: as_time(field(body, "now")?)?,
-        };
-        state.check(definition)?;
-        Ok(state)
+    /// The lane in hand.
+    pub fn lane_mut(&mut self) -> &mut Lane {
+        &mut self.lanes[self.at]
     }
 
     /// Whether the state is one that a run of `definition` can be in: what was read is never trusted to index anything.
+    pub fn check(&self, definition: &Definition) -> Result<(), StateError> {
+        let bad = |why: &str| StateError(why.into());
+        let first = self
+            .lanes
+            .first()
+            .is_some_and(|lane| lane.id == 0 && lane.branch.is_none());
+        if !first || self.at >= self.lanes.len() || self.turn >= self.lanes.len() {
+            return Err(bad("lanes that are none"));
+        }
+        for (number, lane) in self.lanes.iter().enumerate() {
+            let branch = lane.branch.is_none_or(|branch| {
+                definition
+                    .tasks
+                    .get(branch.task)
+                    .is_some_and(|_| branch.number < definition.branches(branch.task).len())
+                    && self.lanes[..number]
+                        .iter()
+                        .any(|known| known.id == branch.parent)
+            });
+            let known = self.lanes[..number].iter().any(|known| known.id == lane.id);
+            if !branch || known || lane.branch.is_none() != (number == 0) {
+                return Err(bad("a lane that no fork opened"));
+            }
+            lane.check(definition)?;
+        }
+        Ok(())
+    }
+}
+
+impl Lane {
+    /// The steps of the block of `frame`.
+    pub fn block<'d>(&self, definition: &'d Definition, frame: &Frame) -> &'d [usize] {
+        match (&frame.owner, self.branch) {
+            (None, None) => &definition.root,
+            (None, Some(branch)) => {
+                &definition.branches(branch.task)[branch.number..=branch.number]
+            }
+            (Some(owner), _) => match frame.doing {
+                Doing::Handler { .. } => definition.handler(owner.task),
+                _ => definition.block(owner.task),
+            },
+        }
+    }
+
     fn check(&self, definition: &Definition) -> Result<(), StateError> {
+        let bad = |why: &str| StateError(why.into());
         let known = |current: &Current| {
             (current.task < definition.tasks.len() && current.visit < u64::MAX)
                 .then_some(())
                 .ok_or_else(|| bad("a step that the document does not have"))
         };
         for (depth, frame) in self.frames.iter().enumerate() {
-            let (block, loops) = match &frame.owner {
-                None => (definition.root.len(), false),
+            let doing = match &frame.owner {
+                None => matches!(frame.doing, Doing::Block),
                 Some(owner) => {
                     known(owner)?;
-                    let loops = matches!(definition.tasks[owner.task].kind, TaskKind::For { .. });
-                    (definition.block(owner.task).len(), loops)
+                    match (&definition.tasks[owner.task].kind, &frame.doing) {
+                        (TaskKind::For { .. }, Doing::Loop { index, .. }) => *index < u64::MAX,
+                        (TaskKind::Try { .. }, Doing::Try { attempt, .. }) => *attempt < u64::MAX,
+                        (TaskKind::Try { .. }, Doing::Handler { .. }) => true,
+                        (TaskKind::Listen(listen), Doing::Listen(listening)) => {
+                            listening.index < u64::MAX
+                                && listen.fits(&listening.met, &listening.until_met)
+                        }
+                        (TaskKind::Do(_) | TaskKind::Function { .. }, Doing::Block) => true,
+                        _ => false,
+                    }
                 }
             };
+            let block = self.block(definition, frame).len();
             let fits = frame.owner.is_none() == (depth == 0)
-                && frame.looping.is_some() == loops
+                && doing
                 && frame.visits.len() == block
                 && frame.at <= block
-                && frame.visits.iter().all(|&visits| visits < u64::MAX)
-                && frame
-                    .looping
-                    .as_ref()
-                    .is_none_or(|looping| looping.index < u64::MAX);
+                && frame.visits.iter().all(|&visits| visits < u64::MAX);
             if !fits {
                 return Err(bad("a block that is not as in the document"));
             }
         }
+        for deadline in &self.deadlines {
+            if let Timed::Step { current, .. } = &deadline.timed {
+                known(current)?;
+            }
+            if deadline.depth > self.frames.len() {
+                return Err(bad("a timeout of no block"));
+            }
+        }
         let mut phase = &self.phase;
-        while let Phase::Clock { then, .. } = phase {
+        while let Phase::Clock { then, .. } | Phase::Cancel { then, .. } = phase {
             phase = then;
         }
-        let owner = self.frames.last().and_then(|frame| frame.owner.as_ref());
-        let looping = self
-            .frames
-            .last()
-            .is_some_and(|frame| frame.looping.is_some());
+        let top = self.frames.last();
+        let doing = top.map(|frame| &frame.doing);
         let stands = match phase {
             Phase::Start | Phase::Prepare => self.frames.is_empty(),
-            Phase::Finish(_) | Phase::Ended(_) => true,
+            Phase::Finish(_) | Phase::Ended(_) | Phase::Done(_) | Phase::Unwind(_) => true,
             Phase::Next => !self.frames.is_empty(),
-            Phase::Iterate => looping,
-            Phase::Leave => owner.is_some(),
+            Phase::Iterate => matches!(doing, Some(Doing::Loop { .. })),
+            Phase::Listen | Phase::Heard => matches!(doing, Some(Doing::Listen(_))),
+            Phase::Attempt | Phase::Caught(_) | Phase::Backoff { .. } | Phase::Retry { .. } => {
+                matches!(doing, Some(Doing::Try { .. }))
+            }
+            Phase::Leave => top.is_some_and(|frame| frame.owner.is_some()),
+            Phase::Expired { deadline } => {
+                if let Timed::Step { current, .. } = &deadline.timed {
+                    known(current)?;
+                }
+                deadline.depth <= self.frames.len()
+            }
             Phase::Enter(current)
+            | Phase::Begin { current, .. }
             | Phase::Timer { current, .. }
             | Phase::Effect { current, .. }
-            | Phase::Answered { current, .. } => {
+            | Phase::Answered { current, .. }
+            | Phase::Join { current, .. }
+            | Phase::Joined { current, .. }
+            | Phase::Absorbed { current, .. } => {
                 known(current)?;
                 !self.frames.is_empty()
             }
-            Phase::Clock { .. } => false,
+            Phase::Clock { .. } | Phase::Cancel { .. } => false,
         };
         (stands && self.steps < u64::MAX)
             .then_some(())
             .ok_or_else(|| bad("a phase that does not fit its blocks"))
-    }
-}
-
-#[derive(Default)]
-struct Saver {
-    table: Vec<Datum>,
-}
-
-impl Saver {
-    fn index(&mut self, datum: &Datum) -> Val {
-        let index = self
-            .table
-            .iter()
-            .position(|known| known.is(datum))
-            .unwrap_or_else(|| {
-                self.table.push(datum.clone());
-                self.table.len() - 1
-            });
-        number(index as u64)
-    }
-
-    fn current(&mut self, current: &Current) -> Val {
-        object(vec![
-            ("activation", text(&current.activation)),
-            ("now", time(current.now)),
-            ("raw", self.index(&current.raw)),
-            ("started", time(current.started)),
-            ("task", number(current.task as u64)),
-            ("visit", number(current.visit)),
-        ])
-    }
-
-    fn frame(&mut self, frame: &Frame) -> Val {
-        let looping = frame.looping.as_ref().map_or(Val::Null, |looping| {
-            object(vec![
-                ("index", number(looping.index)),
-                ("items", Val::Arr(looping.items.clone())),
-            ])
-        });
-        object(vec![
-            ("at", number(frame.at as u64)),
-            ("input", self.index(&frame.input)),
-            ("loop", looping),
-            (
-                "owner",
-                frame
-                    .owner
-                    .as_ref()
-                    .map_or(Val::Null, |owner| self.current(owner)),
-            ),
-            (
-                "visits",
-                Val::from_iter(frame.visits.iter().map(|&n| number(n)).collect::<Vec<_>>()),
-            ),
-        ])
-    }
-
-    fn phase(&mut self, phase: &Phase) -> Val {
-        match phase {
-            Phase::Start => text("start"),
-            Phase::Prepare => text("prepare"),
-            Phase::Next => text("next"),
-            Phase::Iterate => text("iterate"),
-            Phase::Leave => text("leave"),
-            Phase::Enter(current) => object(vec![("enter", self.current(current))]),
-            Phase::Clock { subject, then } => object(vec![
-                ("clock", text(subject.name())),
-                ("then", self.phase(then)),
-            ]),
-            Phase::Timer {
-                current,
-                input,
-                duration_ms,
-            } => object(vec![
-                ("duration_ms", number(*duration_ms)),
-                ("input", self.index(input)),
-                ("timer", self.current(current)),
-            ]),
-            Phase::Effect {
-                current,
-                input,
-                need,
-            } => object(vec![
-                ("effect", self.current(current)),
-                ("idempotency", text(&need.idempotency.hex())),
-                ("input", self.index(input)),
-                ("policy", text(need.policy.name())),
-                ("request", need.request.val().clone()),
-                ("skill", text(&need.skill)),
-            ]),
-            Phase::Answered {
-                current,
-                input,
-                answer,
-            } => object(vec![
-                ("answered", self.current(current)),
-                (
-                    "fault",
-                    answer
-                        .as_ref()
-                        .err()
-                        .map_or(Val::Null, |fault| fault.problem().val().clone()),
-                ),
-                ("input", self.index(input)),
-                (
-                    "response",
-                    answer.as_ref().map_or(Val::Null, |datum| self.index(datum)),
-                ),
-            ]),
-            Phase::Finish(fault) => object(vec![(
-                "finish",
-                fault
-                    .as_ref()
-                    .map_or(Val::Null, |fault| fault.problem().val().clone()),
-            )]),
-            Phase::Ended(Ended::Completed(value)) => {
-                object(vec![("completed", value.val().clone())])
-            }
-            Phase::Ended(Ended::Faulted(value)) => object(vec![("faulted", value.val().clone())]),
-        }
-    }
-}
-
-fn saved_datum(datum: &Datum) -> Val {
-    match datum.place() {
-        Some(place) => object(vec![
-            ("seq", number(place.seq)),
-            ("slot", number(place.slot.into())),
-        ]),
-        None => object(vec![("json", datum.value().val().clone())]),
-    }
-}
-
-struct Loader {
-    table: Vec<Datum>,
-}
-
-impl Loader {
-    fn datum(&self, index: &Val) -> Result<Datum, StateError> {
-        let index = usize::try_from(as_u64(index)?).map_err(|_| bad("index"))?;
-        self.table
-            .get(index)
-            .cloned()
-            .ok_or_else(|| bad("value not in the table"))
-    }
-
-    fn current(&self, saved: &Val) -> Result<Current, StateError> {
-        Ok(Current {
-            task: as_usize(field(saved, "task")?)?,
-            visit: as_u64(field(saved, "visit")?)?,
-            activation: as_text(field(saved, "activation")?)?,
-            raw: self.datum(field(saved, "raw")?)?,
-            now: as_time(field(saved, "now")?)?,
-            started: as_time(field(saved, "started")?)?,
-        })
-    }
-
-    fn frame(&self, saved: &Val) -> Result<Frame, StateError> {
-        let owner = match field(saved, "owner")? {
-            Val::Null => None,
-            owner => Some(self.current(owner)?),
-        };
-        let looping = match field(saved, "loop")? {
-            Val::Null => None,
-            looping => Some(Looping {
-                index: as_u64(field(looping, "index")?)?,
-                items: match field(looping, "items")? {
-                    Val::Arr(items) => items.clone(),
-                    _ => return Err(bad("items are no array")),
-                },
-            }),
-        };
-        Ok(Frame {
-            owner,
-            input: self.datum(field(saved, "input")?)?,
-            at: as_usize(field(saved, "at")?)?,
-            visits: as_array(field(saved, "visits")?)?
-                .iter()
-                .map(as_u64)
-                .collect::<Result<_, _>>()?,
-            looping,
-        })
-    }
-
-    fn phase(&self, saved: &Val) -> Result<Phase, StateError> {
-        if let Ok(name) = as_text(saved) {
-            return match name.as_str() {
-                "start" => Ok(Phase::Start),
-                "prepare" => Ok(Phase::Prepare),
-                "next" => Ok(Phase::Next),
-                "iterate" => Ok(Phase::Iterate),
-                "leave" => Ok(Phase::Leave),
-                _ => Err(bad("unknown phase")),
-            };
-        }
-        let json = |value: &Val| Value::from_val(value).map_err(|e| bad(&e.to_string()));
-        if let Ok(current) = field(saved, "enter") {
-            return Ok(Phase::Enter(self.current(current)?));
-        }
-        if let Ok(subject) = field(saved, "clock") {
-            let subject = match as_text(subject)?.as_str() {
-                "now" => Subject::Now,
-                "workflow.startedAt" => Subject::WorkflowStarted,
-                "task.startedAt" => Subject::TaskStarted,
-                _ => return Err(bad("unknown subject")),
-            };
-            return Ok(Phase::Clock {
-                subject,
-                then: Box::new(self.phase(field(saved, "then")?)?),
-            });
-        }
-        if let Ok(current) = field(saved, "timer") {
-            return Ok(Phase::Timer {
-                current: self.current(current)?,
-                input: self.datum(field(saved, "input")?)?,
-                duration_ms: as_u64(field(saved, "duration_ms")?)?,
-            });
-        }
-        if let Ok(current) = field(saved, "effect") {
-            return self.effect(saved, self.current(current)?);
-        }
-        if let Ok(current) = field(saved, "answered") {
-            let answer = match field(saved, "response")? {
-                Val::Null => {
-                    let problem = json(field(saved, "fault")?)?;
-                    Err(Fault::from_problem(&problem).ok_or_else(|| bad("fault"))?)
-                }
-                response => Ok(self.datum(response)?),
-            };
-            return Ok(Phase::Answered {
-                current: self.current(current)?,
-                input: self.datum(field(saved, "input")?)?,
-                answer,
-            });
-        }
-        if let Ok(fault) = field(saved, "finish") {
-            let fault = match fault {
-                Val::Null => None,
-                problem => Some(Fault::from_problem(&json(problem)?).ok_or_else(|| bad("fault"))?),
-            };
-            return Ok(Phase::Finish(fault));
-        }
-        if let Ok(value) = field(saved, "completed") {
-            return Ok(Phase::Ended(Ended::Completed(json(value)?)));
-        }
-        Ok(Phase::Ended(Ended::Faulted(json(field(
-            saved, "faulted",
-        )?)?)))
-    }
-
-    fn effect(&self, saved: &Val, current: Current) -> Result<Phase, StateError> {
-        let policy = match as_text(field(saved, "policy")?)?.as_str() {
-            "retry" => Policy::Retry,
-            "hold" => Policy::Hold,
-            _ => return Err(bad("unknown policy")),
-        };
-        let need = EffectNeed {
-            activation: current.activation.clone(),
-            skill: as_text(field(saved, "skill")?)?,
-            request: Value::from_val(field(saved, "request")?).map_err(|e| bad(&e.to_string()))?,
-            policy,
-            idempotency: Digest::from_hex(&as_text(field(saved, "idempotency")?)?)
-                .ok_or_else(|| bad("digest"))?,
-        };
-        Ok(Phase::Effect {
-            input: self.datum(field(saved, "input")?)?,
-            current,
-            need,
-        })
-    }
-}
-
-fn bad(why: &str) -> StateError {
-    StateError(why.into())
-}
-
-/// Numbers go as decimal text: a `u64` does not fit every JSON number of the value type.
-fn number(n: u64) -> Val {
-    text(&n.to_string())
-}
-
-fn time(ns: Option<i64>) -> Val {
-    ns.map_or(Val::Null, |ns| text(&ns.to_string()))
-}
-
-fn field<'a>(value: &'a Val, name: &str) -> Result<&'a Val, StateError> {
-    match value {
-        Val::Obj(map) => map
-            .get(&text(name))
-            .ok_or_else(|| bad(&format!("{name} is missing"))),
-        _ => Err(bad("not an object")),
-    }
-}
-
-fn as_array(value: &Val) -> Result<&[Val], StateError> {
-    match value {
-        Val::Arr(items) => Ok(items),
-        _ => Err(bad("not an array")),
-    }
-}
-
-fn as_text(value: &Val) -> Result<String, StateError> {
-    match value {
-        Val::TStr(bytes) => String::from_utf8(bytes.to_vec()).map_err(|_| bad("not UTF-8")),
-        _ => Err(bad("not text")),
-    }
-}
-
-fn as_u64(value: &Val) -> Result<u64, StateError> {
-    as_text(value)?.parse().map_err(|_| bad("not a number"))
-}
-
-fn as_usize(value: &Val) -> Result<usize, StateError> {
-    usize::try_from(as_u64(value)?).map_err(|_| bad("not a size"))
-}
-
-fn as_time(value: &Val) -> Result<Option<i64>, StateError> {
-    match value {
-        Val::Null => Ok(None),
-        value => as_text(value)?
-            .parse()
-            .map(Some)
-            .map_err(|_| bad("not a time")),
     }
 }

@@ -1,11 +1,12 @@
 //! The transitions: how a step of each kind goes from its input to its events.
 
+use super::listen::envelope;
 use super::scope::{Scope, canonical};
-use super::state::{Current, Frame, Looping, Phase};
-use super::{Answer, EffectNeed, Machine};
+use super::state::{Current, Doing, Frame, Phase};
+use super::{EMIT, EffectNeed, Machine};
 use crate::chain::{Datum, Emission};
-use crate::fault::{Code, Fault};
-use crate::skill::Skill;
+use crate::fault::{Code, Fault, TYPES};
+use crate::skill::{Policy, Skill};
 use crate::value::{Val, Value};
 use crate::workflow::{Flow, Task, TaskKind};
 use aos_format::digest::Digest;
@@ -14,44 +15,30 @@ use aos_format::frame::Kind;
 
 /// What a step gave, before its output is transformed.
 pub(super) struct Done {
-    input: Datum,
-    raw: Datum,
+    pub input: Datum,
+    pub raw: Datum,
     /// Where a switch case sends control; otherwise the step's own `then` does.
-    flow: Option<Flow>,
+    pub flow: Option<Flow>,
     /// Name of the directive taken, where it is not simply the next step.
-    next: String,
-    draws: u64,
-    words: u64,
+    pub next: String,
+    /// Context that the step gives of itself, before `export`.
+    pub context: Option<Datum>,
+    pub draws: u64,
+    pub words: u64,
 }
 
 impl Machine {
-    /// One transition; at most one event.
-    pub(super) fn transition(&mut self, answer: Option<Answer>) -> Option<Emission> {
-        match std::mem::replace(&mut self.state.phase, Phase::Next) {
+    /// One transition of the lane in hand; at most one event.
+    pub(super) fn transition(&mut self) -> Option<Emission> {
+        match std::mem::replace(&mut self.state.lane_mut().phase, Phase::Next) {
             Phase::Start => Some(self.start()),
             Phase::Prepare => self.prepare(),
             Phase::Next => self.next(),
             Phase::Enter(current) => self.enter(current),
+            Phase::Begin { current, input } => self.begin(current, input),
             Phase::Iterate => self.iterate(),
             Phase::Leave => self.leave(),
-            Phase::Clock { subject, then } => match answer {
-                Some(Answer::Clock(ns)) => Some(self.clock_read(subject, *then, ns)),
-                _ => unreachable!("advance lets only a reading of the clock through"),
-            },
-            Phase::Timer {
-                current,
-                input,
-                duration_ms,
-            } => {
-                self.state.waited_ms = self.state.waited_ms.saturating_add(duration_ms);
-                let raw = input.clone();
-                self.complete(current, Done::plain(input, raw))
-            }
-            Phase::Effect {
-                current,
-                input,
-                need,
-            } => self.effect_answered(current, input, need, answer),
+            Phase::Attempt => self.attempt(),
             Phase::Answered {
                 current,
                 input,
@@ -60,21 +47,53 @@ impl Machine {
                 Ok(response) => self.complete(current, Done::plain(input, response)),
                 Err(fault) => self.fault(current, Some(input), fault),
             },
-            Phase::Finish(fault) => self.finish(fault),
-            ended @ Phase::Ended(_) => {
-                self.state.phase = ended;
+            Phase::Unwind(fault) => self.unwind(fault),
+            Phase::Caught(fault) => self.caught(fault),
+            Phase::Retry { delay_ms, .. } => Some(self.retry(delay_ms)),
+            Phase::Join { current, input } => self.join(current, input),
+            Phase::Cancel {
+                rule,
+                activation,
+                then,
+            } => self.cancel(rule, activation, then),
+            Phase::Joined {
+                current,
+                input,
+                winner,
+            } => Some(self.joined(current, input, winner)),
+            Phase::Absorbed {
+                current,
+                input,
+                output,
+                context,
+            } => self.absorbed(current, input, output, context),
+            Phase::Heard => self.heard(),
+            Phase::Expired { deadline } => self.expired(deadline),
+            Phase::Finish(finish) => self.finish(finish),
+            waiting @ (Phase::Clock { .. }
+            | Phase::Timer { .. }
+            | Phase::Effect { .. }
+            | Phase::Backoff { .. }
+            | Phase::Listen
+            | Phase::Done(_)
+            | Phase::Ended(_)) => {
+                self.state.lane_mut().phase = waiting;
                 None
             }
         }
     }
 
-    pub(super) fn enter(&mut self, mut current: Current) -> Option<Emission> {
+    pub(super) fn enter(&mut self, current: Current) -> Option<Emission> {
         let definition = self.definition.clone();
         let task = &definition.tasks[current.task];
-        if self.state.steps >= definition.settings.steps_max {
+        // What other lanes do does not count: none may depend on how far another one is.
+        if self.state.lane().steps >= definition.settings.steps_max {
             let fault = Fault::new(
                 Code::BudgetExceeded,
-                format!("the run reached its limit of {} steps", self.state.steps),
+                format!(
+                    "the run reached its limit of {} steps",
+                    definition.settings.steps_max
+                ),
             );
             return self.fault(current, None, fault);
         }
@@ -98,6 +117,11 @@ impl Machine {
                 Err(fault) => return self.fault(current, None, fault),
             }
         }
+        if let Some(schema) = &task.input_schema
+            && let Err(fault) = schema.check("input", raw.value())
+        {
+            return self.fault(current, None, fault);
+        }
         let input = match &task.input_from {
             None => raw,
             Some(from) => {
@@ -115,25 +139,35 @@ impl Machine {
                 }
             }
         };
-        match self.begin(&mut current, &input, task) {
+        self.time_step(current, input)
+    }
+
+    /// The step does what it is there for.
+    pub(super) fn begin(&mut self, mut current: Current, input: Datum) -> Option<Emission> {
+        let definition = self.definition.clone();
+        let task = &definition.tasks[current.task];
+        match self.does(&mut current, &input, task) {
             Ok(Begun::Done(done)) => self.complete(current, done),
-            Ok(Begun::Block(looping)) => {
-                let visits = vec![0; definition.block(current.task).len()];
-                self.state.phase = if looping.is_some() {
-                    Phase::Iterate
-                } else {
-                    Phase::Next
+            Ok(Begun::Block { doing, data }) => {
+                let phase = match &doing {
+                    Doing::Loop { .. } => Phase::Iterate,
+                    Doing::Try { .. } => Phase::Attempt,
+                    Doing::Listen(_) => Phase::Listen,
+                    Doing::Block | Doing::Handler { .. } => Phase::Next,
                 };
-                self.state.data = input.clone();
-                self.state.frames.push(Frame {
+                let lane = self.state.lane_mut();
+                lane.phase = phase;
+                lane.data = data.unwrap_or_else(|| input.clone());
+                lane.frames.push(Frame {
+                    visits: vec![0; definition.block(current.task).len()],
                     owner: Some(current),
                     input,
                     at: 0,
-                    visits,
-                    looping,
+                    doing,
                 });
                 None
             }
+            Ok(Begun::Fork) => Some(self.fork(current, input)),
             Ok(Begun::Timer(duration_ms)) => Some(self.set_timer(current, input, duration_ms)),
             Ok(Begun::Effect(need)) => Some(self.intend(current, input, need)),
             Err(fault) => self.fault(current, Some(input), fault),
@@ -141,7 +175,7 @@ impl Machine {
     }
 
     /// Does what the step is there for.
-    fn begin(&mut self, current: &mut Current, input: &Datum, task: &Task) -> Result<Begun, Fault> {
+    fn does(&mut self, current: &mut Current, input: &Datum, task: &Task) -> Result<Begun, Fault> {
         let data = input.value().clone();
         let scope = Scope {
             current: Some(current),
@@ -154,14 +188,37 @@ impl Machine {
                 let value = canonical(&self.fill(template, data.val(), scope)?)?;
                 Ok(Begun::Done(Done::plain(input.clone(), Datum::fresh(value))))
             }
-            TaskKind::Do(_) => Ok(Begun::Block(None)),
+            TaskKind::Do(_) => Ok(Begun::block(Doing::Block)),
+            TaskKind::Try { .. } => Ok(Begun::block(self.trying())),
+            TaskKind::Fork { .. } => Ok(Begun::Fork),
+            TaskKind::Listen(listen) => Ok(Begun::block(self.listen(listen))),
+            TaskKind::Function { with, .. } => {
+                let arguments = self.fresh(&self.fill(with, data.val(), scope)?)?;
+                Ok(Begun::Block {
+                    doing: Doing::Block,
+                    data: Some(arguments),
+                })
+            }
+            TaskKind::Emit(with) => {
+                let event = canonical(&self.fill(with, data.val(), scope)?)?;
+                let idempotency = self.idempotency(current);
+                let request = envelope(&event, &idempotency.hex())?;
+                self.fits(&[&Datum::fresh(request.clone())])?;
+                Ok(Begun::Effect(EffectNeed {
+                    activation: current.activation.clone(),
+                    skill: EMIT.into(),
+                    policy: Policy::Retry,
+                    request,
+                    idempotency,
+                }))
+            }
             TaskKind::For { in_, .. } => match self.eval(in_, data.val(), scope)? {
                 Val::Arr(items) => {
                     // In canonical form like every other value: what an item says must not depend on a resume.
                     let Val::Arr(items) = canonical(&Val::Arr(items))?.val().clone() else {
                         unreachable!("an array stays one")
                     };
-                    Ok(Begun::Block(Some(Looping { items, index: 0 })))
+                    Ok(Begun::block(Doing::Loop { items, index: 0 }))
                 }
                 other => Err(Fault::new(
                     Code::InvalidInput,
@@ -191,7 +248,7 @@ impl Machine {
             }
             TaskKind::Raise(error) => {
                 let val = self.fill(error, data.val(), scope)?;
-                Err(raised(&canonical(&val)?, &task.pointer))
+                Err(raised(&canonical(&val)?, &task.reference))
             }
             TaskKind::Wait(duration) => Ok(Begun::Timer(
                 duration.milliseconds(|t| self.fill(t, data.val(), scope))?,
@@ -234,13 +291,21 @@ impl Machine {
                     skill: name.into(),
                     policy: skill.policy(&request),
                     request,
-                    idempotency: Digest::labelled(
-                        "aos.idempotency.v1",
-                        &[&self.chain.run().0, current.activation.as_bytes()],
-                    ),
+                    idempotency: self.idempotency(current),
                 }))
             }
         }
+    }
+
+    /// Key of the step's effect: every attempt of an enclosing retry has the same.
+    fn idempotency(&self, current: &Current) -> Digest {
+        Digest::labelled(
+            "aos.idempotency.v1",
+            &[
+                &self.chain.run().0,
+                without_attempts(&current.activation).as_bytes(),
+            ],
+        )
     }
 
     fn skip(&mut self, current: Current) -> Emission {
@@ -256,8 +321,9 @@ impl Machine {
             output: Some(output),
             ..step(&current, "skipped")
         });
-        self.state.steps += 1;
-        self.state.data = current.raw;
+        let lane = self.state.lane_mut();
+        lane.steps += 1;
+        lane.data = current.raw;
         self.take(&Flow::Continue);
         self.chain.emit(naming, &event, Vec::new())
     }
@@ -314,10 +380,12 @@ impl Machine {
             words,
             ..step(&current, "completed")
         });
-        self.state.steps += 1;
-        self.state.data = output;
+        self.drop_deadlines();
+        let lane = self.state.lane_mut();
+        lane.steps += 1;
+        lane.data = output;
         if let Some(context) = context {
-            self.state.context = context;
+            lane.context = context;
         }
         self.take(&flow);
         Some(self.chain.emit(naming, &event, Vec::new()))
@@ -341,8 +409,11 @@ impl Machine {
             None => done.raw.clone(),
             Some(transform) => self.fresh(&self.fill(transform, raw.val(), scope)?)?,
         };
+        if let Some(schema) = &task.output_schema {
+            schema.check("output", output.value())?;
+        }
         let context = match &task.export_as {
-            None => None,
+            None => done.context.clone(),
             Some(export) => {
                 let scope = Scope {
                     output: Some(output.value().val()),
@@ -351,6 +422,9 @@ impl Machine {
                 Some(self.fresh(&self.fill(export, output.value().val(), scope)?)?)
             }
         };
+        if let (Some(schema), Some(context)) = (&task.export_schema, &context) {
+            schema.check("export", context.value())?;
+        }
         let mut data = vec![&done.input];
         data.extend(
             [&output]
@@ -369,7 +443,7 @@ impl Machine {
         Ok(datum)
     }
 
-    /// The step failed and nothing catches it: the run ends.
+    /// The step failed: whatever catches it goes on from there.
     pub(super) fn fault(
         &mut self,
         current: Current,
@@ -383,7 +457,7 @@ impl Machine {
             return self.complete(current, Done::plain(input.clone(), input));
         }
         let fault = instead.and_then(|i| i.fault.clone()).unwrap_or(fault);
-        let fault = fault.at(&self.definition.tasks[current.task].pointer);
+        let fault = fault.at(&self.definition.tasks[current.task].reference);
         let mut naming = self.chain.naming(Kind::Step);
         let problem = Datum::fresh(fault.problem());
         // An input that leaves no room for the problem is not worth losing the run for: what it was made from is on record.
@@ -401,8 +475,10 @@ impl Machine {
             error: Some(error),
             ..step(&current, "faulted")
         });
-        self.state.steps += 1;
-        self.state.phase = Phase::Finish(Some(fault));
+        self.drop_deadlines();
+        let lane = self.state.lane_mut();
+        lane.steps += 1;
+        lane.phase = Phase::Unwind(fault);
         Some(self.chain.emit(naming, &event, Vec::new()))
     }
 }
@@ -410,9 +486,16 @@ impl Machine {
 /// How a step begins.
 enum Begun {
     Done(Done),
-    Block(Option<Looping>),
+    Block { doing: Doing, data: Option<Datum> },
+    Fork,
     Timer(u64),
     Effect(EffectNeed),
+}
+
+impl Begun {
+    fn block(doing: Doing) -> Begun {
+        Begun::Block { doing, data: None }
+    }
 }
 
 impl Done {
@@ -422,6 +505,7 @@ impl Done {
             raw,
             flow: None,
             next: String::new(),
+            context: None,
             draws: 0,
             words: 0,
         }
@@ -450,6 +534,16 @@ fn step(current: &Current, outcome: &str) -> Step {
         words: 0,
         reads: Vec::new(),
     }
+}
+
+/// An activation path less the numbers of attempts in it.
+fn without_attempts(activation: &str) -> String {
+    let Some((pointer, levels)) = activation.rsplit_once(';') else {
+        return activation.to_owned();
+    };
+    let plain = |level: &str| level.split('r').next().unwrap_or_default().to_owned();
+    let levels: Vec<String> = levels.split(',').map(plain).collect();
+    format!("{pointer};{}", levels.join(","))
 }
 
 pub(super) fn slot(kind: Kind, field: &str) -> u8 {
@@ -485,17 +579,25 @@ fn raised(error: &Value, pointer: &str) -> Fault {
         Some(Val::Num(number)) => number.to_string().parse().unwrap_or(500),
         _ => 500,
     };
+    let error_type = text("type");
+    let mut standard = Code::ALL
+        .iter()
+        .copied()
+        .filter(|code| error_type.strip_prefix(TYPES) == Some(code.problem().0));
+    let exact = standard.clone().find(|code| code.problem().1 == status);
+    let code = exact.or_else(|| standard.next());
+    let code = code.unwrap_or(if status == 400 {
+        Code::SchemaError
+    } else {
+        Code::InvalidInput
+    });
     Fault {
-        error_type: text("type"),
+        error_type,
         status,
         title: text("title"),
         detail: text("detail"),
         instance: text("instance"),
-        code: if status == 400 {
-            Code::SchemaError
-        } else {
-            Code::InvalidInput
-        },
+        code,
     }
     .at(pointer)
 }

@@ -69,31 +69,29 @@ impl Machine {
             "exit" => Flow::Exit,
             "end" => Flow::End,
             step => {
-                let owner = self.state.frames.last().and_then(|f| f.owner.as_ref());
-                let block = match owner {
-                    None => &definition.root[..],
-                    Some(owner) => definition.block(owner.task),
-                };
+                let lane = self.state.lane();
+                let frame = lane.frames.last()?;
                 let named = |task: &&usize| definition.tasks[**task].name == step;
-                Flow::Task(*block.iter().find(named)?)
+                Flow::Task(*lane.block(definition, frame).iter().find(named)?)
             }
         };
         Some((flow, name))
     }
 
-    /// Activation that a TIME event about `subject` would have now.
-    pub fn clock_activation(&self, subject: Subject) -> String {
-        let Phase::Clock { then, .. } = &self.state.phase else {
-            return String::new();
-        };
-        match (&**then, subject) {
-            (Phase::Enter(current), _) => current.activation.clone(),
-            (Phase::Iterate | Phase::Leave, _) => {
-                let frame = self.state.frames.last();
-                let owner = frame.and_then(|frame| frame.owner.as_ref());
+    /// Activation that a TIME event of the lane that waits for a reading would have now.
+    pub fn clock_activation(&self, _subject: Subject) -> String {
+        let lanes = self.state.lanes.iter();
+        let mut asks = lanes.filter_map(|lane| match &lane.phase {
+            Phase::Clock { then, .. } => Some((lane, &**then)),
+            _ => None,
+        });
+        match asks.next() {
+            Some((_, Phase::Enter(current))) => current.activation.clone(),
+            None | Some((_, Phase::Prepare | Phase::Finish(_))) => String::new(),
+            Some((lane, _)) => {
+                let owner = lane.frames.last().and_then(|frame| frame.owner.as_ref());
                 owner.map_or_else(String::new, |owner| owner.activation.clone())
             }
-            _ => String::new(),
         }
     }
 }

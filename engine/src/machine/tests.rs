@@ -4,6 +4,11 @@ use aos_format::digest::RunId;
 use aos_format::event::{self, Step};
 use aos_format::record::Stored;
 
+mod catch;
+mod fork;
+mod listen;
+mod timeout;
+
 /// A run in memory: what it made, and how it ended.
 struct Story {
     events: Vec<Emission>,
@@ -42,14 +47,14 @@ impl Story {
     fn output(&self) -> String {
         match &self.ended {
             Ended::Completed(value) => value.to_string(),
-            Ended::Faulted(problem) => panic!("faulted: {problem}"),
+            Ended::Faulted(problem) | Ended::Cancelled(problem) => panic!("faulted: {problem}"),
         }
     }
 
     fn problem(&self) -> String {
         match &self.ended {
             Ended::Completed(value) => panic!("completed: {value}"),
-            Ended::Faulted(problem) => problem.to_string(),
+            Ended::Faulted(problem) | Ended::Cancelled(problem) => problem.to_string(),
         }
     }
 }
@@ -76,30 +81,39 @@ fn machine(document: &str, input: &str, seed: u64) -> Machine {
 }
 
 /// The answer of a world in which effects echo their request and clocks tick a second a reading.
-fn answer(need: &Need, readings: &mut i64) -> Answer {
-    match need {
-        Need::Clock(_) => {
+fn answer(need: &Need, readings: &mut i64) -> Given {
+    let Need::Waits(waits) = need else {
+        panic!("needs no answer: {need:?}")
+    };
+    let wait = &waits[0];
+    let answer = match &wait.what {
+        Waiting::Clock(_) => {
             *readings += 1;
             Answer::Clock(*readings * 1_000_000_000)
         }
-        Need::Timer { .. } => Answer::Fired,
-        Need::Effect(effect) => Answer::Effect(Ok(effect.request.clone())),
-        Need::More | Need::Ended(_) => panic!("needs no answer"),
-    }
+        Waiting::Timer { .. } => Answer::Fired,
+        Waiting::Effect(effect) => Answer::Effect(Ok(effect.request.clone())),
+        Waiting::Event { .. } | Waiting::Resumption => panic!("nobody sends anything"),
+    };
+    Given::to(wait, answer)
 }
 
-fn finish(
+fn finish(machine: Machine, events: Vec<Emission>, mut readings: i64, limit: usize) -> Story {
+    finish_with(machine, events, limit, |need| answer(need, &mut readings))
+}
+
+fn finish_with(
     mut machine: Machine,
     mut events: Vec<Emission>,
-    mut readings: i64,
     limit: usize,
+    mut answer: impl FnMut(&Need) -> Given,
 ) -> Story {
     let mut given = None;
     loop {
         match machine.advance(given.take(), limit, &mut events) {
             Need::More => {}
             Need::Ended(ended) => return Story { events, ended },
-            need => given = Some(answer(&need, &mut readings)),
+            need => given = Some(answer(&need)),
         }
     }
 }
@@ -507,21 +521,16 @@ fn a_resolution_stands_in_for_the_answer() {
     ] {
         let mut machine = machine(&document, "{}", 7);
         let mut events = Vec::new();
-        assert!(matches!(
-            machine.advance(None, 64, &mut events),
-            Need::Effect(_)
-        ));
+        let need = machine.advance(None, 64, &mut events);
+        assert!(matches!(need.only().unwrap().what, Waiting::Effect(_)));
         let resolution = Resolution {
             verdict,
             actor: "ada".into(),
         };
-        let mut need = machine.advance(Some(Answer::Resolved(resolution)), 64, &mut events);
-        if let Need::Effect(effect) = &need {
-            need = machine.advance(
-                Some(Answer::Effect(Ok(effect.request.clone()))),
-                64,
-                &mut events,
-            );
+        let answer = Given::from(Answer::Resolved(resolution));
+        let mut need = machine.advance(Some(answer), 64, &mut events);
+        if need.only().is_some() {
+            need = machine.advance(Some(super::tests::answer(&need, &mut 0)), 64, &mut events);
         }
         assert!(matches!(need, Need::Ended(_)));
         assert_eq!(

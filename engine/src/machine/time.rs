@@ -9,7 +9,7 @@ use aos_format::frame::Kind;
 
 impl Machine {
     pub(super) fn ask(&mut self, subject: Subject, then: Phase) -> Option<Emission> {
-        self.state.phase = Phase::Clock {
+        self.state.lane_mut().phase = Phase::Clock {
             subject,
             then: Box::new(then),
         };
@@ -18,7 +18,7 @@ impl Machine {
 
     /// The first reading that a step of these reads still lacks.
     pub(super) fn missing(&self, current: &Current, reads: TimeReads) -> Option<Subject> {
-        if reads.workflow_started && self.state.workflow_started.is_none() {
+        if reads.workflow_started && self.state.lane().workflow_started.is_none() {
             Some(Subject::WorkflowStarted)
         } else if reads.task_started && current.started.is_none() {
             Some(Subject::TaskStarted)
@@ -31,9 +31,9 @@ impl Machine {
 
     /// The same for a transform that has no step.
     pub(super) fn missing_here(&self, reads: TimeReads) -> Option<Subject> {
-        if reads.workflow_started && self.state.workflow_started.is_none() {
+        if reads.workflow_started && self.state.lane().workflow_started.is_none() {
             Some(Subject::WorkflowStarted)
-        } else if reads.now && self.state.now.is_none() {
+        } else if reads.now && self.state.lane().now.is_none() {
             Some(Subject::Now)
         } else {
             None
@@ -42,27 +42,25 @@ impl Machine {
 
     pub(super) fn clock_read(&mut self, subject: Subject, mut then: Phase, ns: i64) -> Emission {
         let mut activation = String::new();
+        let lane = self.state.lane_mut();
         match (subject, &mut then) {
-            (Subject::WorkflowStarted, _) => self.state.workflow_started = Some(ns),
+            (Subject::WorkflowStarted, _) => lane.workflow_started = Some(ns),
             (Subject::TaskStarted, Phase::Enter(current)) => current.started = Some(ns),
             (Subject::Now, Phase::Enter(current)) => current.now = Some(ns),
-            (Subject::TaskStarted | Subject::Now, _) => self.state.now = Some(ns),
+            (Subject::TaskStarted | Subject::Now, _) => lane.now = Some(ns),
         }
         match &then {
             Phase::Enter(current) => activation.clone_from(&current.activation),
-            Phase::Iterate | Phase::Leave => {
-                if let Some(owner) = self
-                    .state
-                    .frames
-                    .last()
-                    .and_then(|frame| frame.owner.as_ref())
-                {
+            Phase::Prepare | Phase::Finish(_) => {}
+            // What a block needs to know is its own step's question.
+            _ => {
+                let owner = lane.frames.last().and_then(|frame| frame.owner.as_ref());
+                if let Some(owner) = owner {
                     activation.clone_from(&owner.activation);
                 }
             }
-            _ => {}
         }
-        self.state.phase = then;
+        lane.phase = then;
         let event = Event::Time(Time {
             activation,
             subject: subject.name().into(),

@@ -61,6 +61,12 @@ problems! {
     UnknownError "AOS-E219";
     /// `call` names a skill that is not registered.
     UnknownSkill "AOS-E220";
+    /// A name that `use` does not have: a retry policy, a timeout, a function.
+    UnknownReference "AOS-E221";
+    /// A schema that is none.
+    Schema "AOS-E222";
+    /// A function that calls itself.
+    Recursion "AOS-E223";
 }
 
 /// Why a document is refused, and where. Nothing of a refused document is run.
@@ -78,6 +84,14 @@ pub struct DocumentError {
     pub expected: Option<String>,
     /// What stands there, where that says more than the message.
     pub found: Option<String>,
+    /// What helps to find and mend it; read by [`DocumentError::suggestion`] and [`DocumentError::path`].
+    hint: Option<Box<Hint>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+struct Hint {
+    suggestion: Option<String>,
+    path: Option<String>,
 }
 
 impl fmt::Display for DocumentError {
@@ -97,6 +111,22 @@ impl fmt::Display for DocumentError {
 }
 
 impl DocumentError {
+    /// What was probably meant, where one name is close to another.
+    pub fn suggestion(&self) -> Option<&str> {
+        self.hint.as_ref()?.suggestion.as_deref()
+    }
+
+    /// JSON pointer of what stands at the place, where the document could be read as far as that.
+    pub fn path(&self) -> Option<&str> {
+        self.hint.as_ref()?.path.as_deref()
+    }
+
+    pub(super) fn found_at(&mut self, path: Option<String>) {
+        if path.is_some() {
+            self.hint.get_or_insert_default().path = path;
+        }
+    }
+
     /// Code of the error's help page.
     pub fn code(&self) -> &'static str {
         self.problem.code()
@@ -110,7 +140,27 @@ impl DocumentError {
             message: message.into(),
             expected: None,
             found: None,
+            hint: None,
         }
+    }
+
+    /// Suggests the one of `names` that `written` is close to.
+    pub(super) fn suggest<'n>(
+        mut self,
+        written: &str,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> DocumentError {
+        let near = |name: &&str| {
+            let distance = strsim::damerau_levenshtein(written, name);
+            (distance > 0 && distance * 3 <= name.chars().count().max(3)).then_some(distance)
+        };
+        let near = names
+            .into_iter()
+            .filter_map(|name| near(&name).map(|d| (d, name)));
+        if let Some((_, name)) = near.min() {
+            self.hint.get_or_insert_default().suggestion = Some(name.to_owned());
+        }
+        self
     }
 
     pub(super) fn expected(mut self, expected: impl Into<String>) -> DocumentError {

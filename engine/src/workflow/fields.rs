@@ -51,6 +51,13 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Passes over a property that was refused.
+    pub(super) fn pass(&mut self, key: &str) {
+        if let Some(index) = self.entries.iter().position(|entry| entry.key == key) {
+            self.taken[index] = true;
+        }
+    }
+
     /// Refuses properties that the specification has and this version does not run.
     pub(super) fn refuse(&self, keys: &[&str]) -> Result<(), DocumentError> {
         match self
@@ -68,10 +75,14 @@ impl<'a> Fields<'a> {
 
     /// Refuses what nobody asked for.
     pub(super) fn end(self) -> Result<(), DocumentError> {
-        let Some(left) = self.taken.iter().position(|taken| !taken) else {
-            return Ok(());
-        };
-        Err(unknown(&self.entries[left], self.what, &self.known))
+        self.unknown().next().map_or(Ok(()), Err)
+    }
+
+    /// Every property that nobody asked for.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = DocumentError> {
+        let left = self.entries.iter().zip(&self.taken);
+        left.filter(|(_, taken)| !**taken)
+            .map(|(entry, _)| unknown(entry, self.what, &self.known))
     }
 }
 
@@ -81,7 +92,8 @@ pub(super) fn unknown(entry: &Entry, what: &str, known: &[&str]) -> DocumentErro
         short(&entry.key),
         short(what)
     );
-    let error = DocumentError::new(Problem::UnknownProperty, entry.at, message);
+    let error = DocumentError::new(Problem::UnknownProperty, entry.at, message)
+        .suggest(&entry.key, known.iter().copied());
     error.expected(if known.is_empty() {
         "nothing".into()
     } else {

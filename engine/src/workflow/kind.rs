@@ -12,12 +12,14 @@ use super::{Case, TaskKind};
 use crate::expr::Template;
 use std::collections::BTreeSet;
 
-const KINDS: [&str; 7] = ["call", "do", "for", "raise", "set", "switch", "wait"];
-const COMMON: [&str; 6] = ["if", "input", "output", "export", "then", "metadata"];
-/// Properties of other kinds, and what every task may have but not here.
-const NOT_SUPPORTED: [&str; 8] = [
-    "catch", "emit", "foreach", "fork", "listen", "run", "timeout", "try",
+const KINDS: [&str; 11] = [
+    "call", "do", "emit", "for", "fork", "listen", "raise", "set", "switch", "try", "wait",
 ];
+const COMMON: [&str; 7] = [
+    "if", "input", "output", "export", "timeout", "then", "metadata",
+];
+/// Properties of other kinds, and what every task may have but not here.
+const NOT_SUPPORTED: [&str; 1] = ["run"];
 const PROTOCOLS: [&str; 5] = ["a2a", "asyncapi", "grpc", "mcp", "openapi"];
 
 /// Refuses a task that says nothing to do, several things, or something this version does not run.
@@ -59,8 +61,22 @@ impl<'d> Tasks<'d> {
         pointer: &str,
         block: &Block<'_>,
     ) -> Result<TaskKind, DocumentError> {
-        let loops = self.loops.clone();
-        let scope = Scope::at(At::Definition, &loops);
+        let variables = self.variables.clone();
+        let scope = Scope::at(At::Definition, &variables);
+        if let Some(list) = fields.maybe("try") {
+            return self.trying(list, fields, pointer);
+        }
+        if let Some(entry) = fields.maybe("fork") {
+            return self.fork(entry, pointer);
+        }
+        if let Some(entry) = fields.maybe("listen") {
+            let foreach = fields.maybe("foreach");
+            let listen = self.listen(entry, foreach, pointer)?;
+            return Ok(TaskKind::Listen(Box::new(listen)));
+        }
+        if let Some(entry) = fields.maybe("emit") {
+            return Ok(TaskKind::Emit(super::listen::emitted(entry, &scope)?));
+        }
         if let Some(header) = fields.maybe("for") {
             return self.looping(header, fields, pointer);
         }
@@ -80,13 +96,49 @@ impl<'d> Tasks<'d> {
             return Ok(TaskKind::Wait(Wait::read(&entry.value, &scope)?));
         }
         match fields.maybe("call") {
-            Some(entry) => self.call(task, entry, fields, &scope),
+            Some(entry) => self.call(task, entry, fields, pointer, &scope),
             None => Err(DocumentError::new(
                 Problem::Kind,
                 task.at,
                 "the task does not say what to do",
             )),
         }
+    }
+
+    fn trying(
+        &mut self,
+        list: &'d Entry,
+        fields: &mut Fields<'d>,
+        pointer: &str,
+    ) -> Result<TaskKind, DocumentError> {
+        let catch = fields.need("catch");
+        let block = self.block(list, &format!("{pointer}/try"));
+        let block = self.keep(block).unwrap_or_default();
+        let catch = self.catch(catch?, &format!("{pointer}/catch"))?;
+        Ok(TaskKind::Try {
+            block,
+            catch: Box::new(catch),
+        })
+    }
+
+    fn fork(&mut self, entry: &'d Entry, pointer: &str) -> Result<TaskKind, DocumentError> {
+        let mut fields = Fields::of_entry(entry)?;
+        let compete = match fields.maybe("compete") {
+            None => false,
+            Some(compete) => match compete.value.data {
+                Data::Bool(compete) => compete,
+                _ => return Err(compete.value.wrong_type("compete", "true or false")),
+            },
+        };
+        let list = fields.need("branches")?;
+        self.end(fields);
+        let branches = self.block(list, &format!("{pointer}/fork/branches"))?;
+        for &branch in &branches {
+            if let Some(problem) = self.leads_away(branch, list) {
+                self.problem(problem);
+            }
+        }
+        Ok(TaskKind::Fork { branches, compete })
     }
 
     fn looping(
@@ -109,18 +161,21 @@ impl<'d> Tasks<'d> {
                 format!("`each` and `at` are both named `{each}`"),
             ));
         }
-        let in_ = Scope::at(At::Definition, &self.loops).expr("in", &collection.value)?;
+        let in_ = Scope::at(At::Definition, &self.variables).expr("in", &collection.value)?;
         let list = fields.need("do")?;
-        let around = self.loops.len();
-        self.loops.extend([each.clone(), at.clone()]);
+        let around = self.variables.len();
+        self.variables.extend([each.clone(), at.clone()]);
         let while_ = match fields.maybe("while") {
             None => None,
             Some(entry) => {
-                Some(Scope::at(At::Definition, &self.loops).expr("while", &entry.value)?)
+                let scope = Scope::at(At::Definition, &self.variables);
+                let read = scope.expr("while", &entry.value);
+                self.keep(read)
             }
         };
-        let block = self.block(list, &format!("{pointer}/do"))?;
-        self.loops.truncate(around);
+        let block = self.block(list, &format!("{pointer}/do"));
+        self.variables.truncate(around);
+        let block = block?;
         Ok(TaskKind::For {
             each,
             at,
@@ -147,12 +202,14 @@ impl<'d> Tasks<'d> {
             Some(error) => problem(error, scope),
             None => {
                 let message = format!("`use.errors` has no error `{}`", short(name));
+                let names = self.errors.keys().copied();
                 let expected = match self.errors.len() {
                     0 => "an error".into(),
                     _ => format!("one of {}", choice(self.errors.keys().copied())),
                 };
                 Err(
                     DocumentError::new(Problem::UnknownError, error.value.at, message)
+                        .suggest(name, names)
                         .expected(expected),
                 )
             }
@@ -160,18 +217,19 @@ impl<'d> Tasks<'d> {
     }
 
     /// Checks the reusable errors, raised or not.
-    pub(super) fn check_errors(&self) -> Result<(), DocumentError> {
-        for error in self.errors.values() {
-            check_problem(error)?;
+    pub(super) fn check_errors(&mut self) {
+        let errors: Vec<&Entry> = self.errors.values().copied().collect();
+        for error in errors {
+            self.keep(check_problem(error));
         }
-        Ok(())
     }
 
     fn call(
         &mut self,
         task: &Entry,
-        entry: &Entry,
+        entry: &'d Entry,
         fields: &mut Fields<'_>,
+        pointer: &str,
         scope: &Scope,
     ) -> Result<TaskKind, DocumentError> {
         let name = entry.value.text("call")?;
@@ -191,6 +249,10 @@ impl<'d> Tasks<'d> {
             return Ok(TaskKind::CallHttp(with));
         }
         let with = arguments(task, fields.maybe("with"), scope)?;
+        if self.functions.contains_key(name) {
+            let block = self.function(name, at, pointer)?;
+            return Ok(TaskKind::Function { with, block });
+        }
         self.calls.push((name.into(), at));
         Ok(TaskKind::CallSkill {
             name: name.into(),
@@ -292,8 +354,8 @@ fn problem(error: &Entry, scope: &Scope) -> Result<Template, DocumentError> {
     scope.template(&error.value)
 }
 
-/// The name of a loop's variable.
-fn variable(entry: Option<&Entry>, default: &str) -> Result<String, DocumentError> {
+/// The name of a block's variable.
+pub(super) fn variable(entry: Option<&Entry>, default: &str) -> Result<String, DocumentError> {
     let Some(entry) = entry else {
         return Ok(default.into());
     };

@@ -4,7 +4,8 @@ use super::error::{DocumentError, Problem};
 use super::fields::{Fields, unknown};
 use super::node::{Data, Entry, Node, Place, short};
 use super::places::{At, Scope};
-use super::task::Tasks;
+use super::schema::Schema;
+use super::task::{Tasks, timeout};
 use super::{Definition, Settings, skills, source};
 use crate::value::Value;
 use aos_format::digest::Digest;
@@ -15,7 +16,46 @@ use std::sync::Arc;
 const STEPS_LIMIT: u64 = 1 << 53;
 
 pub(super) fn load(bytes: &[u8]) -> Result<Definition, DocumentError> {
-    let read = source::read(bytes)?;
+    check(bytes).map_err(|mut problems| problems.swap_remove(0))
+}
+
+/// Reads a document; all its problems, the one first that was met first.
+pub(super) fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
+    let read = source::read(bytes).map_err(|problem| vec![problem])?;
+    let mut tasks = Tasks::default();
+    let loaded = read_root(bytes, &read, &mut tasks);
+    let mut problems = std::mem::take(&mut tasks.problems);
+    let loaded = match loaded {
+        Ok(definition) if problems.is_empty() => {
+            let (tasks, calls) = tasks.finish();
+            Some(complete(definition, tasks, calls))
+        }
+        Ok(_) => None,
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
+    match loaded {
+        Some(definition) => Ok(definition),
+        None => {
+            for problem in &mut problems {
+                let at = Place {
+                    line: problem.line,
+                    column: problem.column,
+                };
+                problem.found_at(read.root.pointer_of(at));
+            }
+            Err(problems)
+        }
+    }
+}
+
+fn read_root<'d>(
+    bytes: &[u8],
+    read: &'d source::Source,
+    tasks: &mut Tasks<'d>,
+) -> Result<Definition, DocumentError> {
     let json = value(&read.root)?;
     let mut definition = Definition {
         namespace: "default".into(),
@@ -30,18 +70,28 @@ pub(super) fn load(bytes: &[u8]) -> Result<Definition, DocumentError> {
         root: Vec::new(),
         input_from: None,
         output_as: None,
+        input_schema: None,
+        output_schema: None,
+        timeout: None,
         settings: Settings::default(),
         skills: Vec::new(),
         calls: Vec::new(),
     };
-    let mut tasks = Tasks::default();
     if let Data::List(entries) = &read.root.data {
         definition.media = "skills";
-        definition.root = skills::read(&mut tasks, read.root.at, entries)?;
+        definition.root = skills::read(tasks, read.root.at, entries)?;
     } else {
-        workflow(&mut definition, &mut tasks, &read.root)?;
+        workflow(&mut definition, tasks, &read.root)?;
     }
-    (definition.tasks, definition.calls) = tasks.finish();
+    Ok(definition)
+}
+
+fn complete(
+    mut definition: Definition,
+    tasks: Vec<super::Task>,
+    calls: Vec<(String, Place)>,
+) -> Definition {
+    (definition.tasks, definition.calls) = (tasks, calls);
     definition.skills = definition
         .calls
         .iter()
@@ -49,7 +99,7 @@ pub(super) fn load(bytes: &[u8]) -> Result<Definition, DocumentError> {
         .collect();
     definition.skills.sort_unstable();
     definition.skills.dedup();
-    Ok(definition)
+    definition
 }
 
 fn workflow<'d>(
@@ -58,41 +108,62 @@ fn workflow<'d>(
     root: &'d Node,
 ) -> Result<(), DocumentError> {
     let mut fields = Fields::of("workflow", Place::START, root)?;
-    document(definition, fields.need("document")?)?;
-    fields.refuse(&["schedule", "timeout"])?;
+    let head = fields
+        .need("document")
+        .map(|entry| document(definition, tasks, entry));
+    tasks.keep(head.and_then(|read| read));
+    tasks.keep(fields.refuse(&["schedule"]));
+    fields.pass("schedule");
     if let Some(entry) = fields.maybe("evaluate") {
-        evaluate(entry)?;
+        tasks.keep(evaluate(entry));
     }
     if let Some(entry) = fields.maybe("use") {
-        tasks.errors = reusable(entry)?;
-        tasks.check_errors()?;
+        let read = reusable(tasks, entry);
+        tasks.keep(read);
+        tasks.check_errors();
+        tasks.check_retries();
     }
-    let transform = |entry: Option<&Entry>, key, at| match entry
-        .map(|entry| sub(entry, key))
-        .transpose()?
-        .flatten()
-    {
-        None => Ok(None),
-        Some(entry) => Scope::at(at, &[]).transform(key, &entry.value).map(Some),
+    let transform = |entry: Option<&Entry>, key, at| -> Result<_, DocumentError> {
+        let Some(found) = entry.map(|entry| sub(entry, key)).transpose()? else {
+            return Ok((None, None));
+        };
+        let compiled = found
+            .value
+            .map(|e| Scope::at(at, &[]).transform(key, &e.value));
+        Ok((compiled.transpose()?, found.schema))
     };
-    definition.input_from = transform(fields.maybe("input"), "from", At::WorkflowInput)?;
-    definition.output_as = transform(fields.maybe("output"), "as", At::WorkflowOutput)?;
-    let list = fields.need("do")?;
-    fields.end()?;
-    definition.root = tasks.block(list, "/do")?;
+    let input = transform(fields.maybe("input"), "from", At::WorkflowInput);
+    (definition.input_from, definition.input_schema) = tasks.keep(input).unwrap_or_default();
+    let output = transform(fields.maybe("output"), "as", At::WorkflowOutput);
+    (definition.output_as, definition.output_schema) = tasks.keep(output).unwrap_or_default();
+    if let Some(entry) = fields.maybe("timeout") {
+        let read = timeout(entry, &tasks.timeouts, &Scope::at(At::WorkflowInput, &[]));
+        definition.timeout = tasks.keep(read);
+        let template = definition.timeout.as_ref().and_then(|wait| wait.template());
+        if template.is_some_and(|template| template.reads_time().any()) {
+            let what = "a timeout of the workflow that reads the clock";
+            tasks.problem(DocumentError::not_supported(entry.at, what));
+        }
+    }
+    let list = fields.need("do");
+    tasks.end(fields);
+    definition.root = tasks.block(list?, "/do")?;
     Ok(())
 }
 
-/// The one supported property of `input`, `output` or `export`.
-pub(super) fn sub<'a>(
-    entry: &'a Entry,
-    key: &'static str,
-) -> Result<Option<&'a Entry>, DocumentError> {
+/// What `input`, `output` or `export` says.
+pub(super) struct Sub<'a> {
+    /// `from` or `as`.
+    pub value: Option<&'a Entry>,
+    pub schema: Option<Schema>,
+}
+
+pub(super) fn sub<'a>(entry: &'a Entry, key: &'static str) -> Result<Sub<'a>, DocumentError> {
     let mut fields = Fields::of_entry(entry)?;
-    fields.refuse(&["schema"])?;
-    let found = fields.maybe(key);
+    let schema = fields.maybe("schema").map(Schema::read).transpose()?;
+    let value = fields.maybe(key);
     fields.end()?;
-    Ok(found)
+    Ok(Sub { value, schema })
 }
 
 /// The node as a canonical value.
@@ -101,27 +172,38 @@ pub(super) fn value(node: &Node) -> Result<Value, DocumentError> {
         .map_err(|error| DocumentError::new(Problem::Number, node.at, error.to_string()))
 }
 
-fn document(definition: &mut Definition, entry: &Entry) -> Result<(), DocumentError> {
+fn document(
+    definition: &mut Definition,
+    tasks: &mut Tasks<'_>,
+    entry: &Entry,
+) -> Result<(), DocumentError> {
     let mut fields = Fields::of_entry(entry)?;
-    definition.dsl = dsl(fields.need("dsl")?)?;
-    definition.namespace = label(fields.need("namespace")?)?;
-    definition.name = label(fields.need("name")?)?;
-    definition.version = version(fields.need("version")?)?;
+    let mut need = |key, read: fn(&Entry) -> Result<String, DocumentError>| {
+        let found = fields.need(key).and_then(read);
+        tasks.keep(found).unwrap_or_default()
+    };
+    definition.dsl = need("dsl", dsl);
+    definition.namespace = need("namespace", label);
+    definition.name = need("name", label);
+    definition.version = need("version", version);
     for key in ["title", "summary"] {
         if let Some(entry) = fields.maybe(key) {
-            entry.value.text(key)?;
+            tasks.keep(entry.value.text(key));
         }
     }
     if let Some(tags) = fields.maybe("tags") {
-        tags.value.map("tags")?;
+        tasks.keep(tags.value.map("tags"));
     }
     if let Some(metadata) = fields.maybe("metadata") {
-        let entries = metadata.value.map("metadata")?;
+        let entries = tasks
+            .keep(metadata.value.map("metadata"))
+            .unwrap_or_default();
         if let Some(aos) = entries.iter().find(|entry| entry.key == "aos") {
-            definition.settings = settings(aos)?;
+            definition.settings = tasks.keep(settings(aos)).unwrap_or_default();
         }
     }
-    fields.end()
+    tasks.end(fields);
+    Ok(())
 }
 
 fn settings(entry: &Entry) -> Result<Settings, DocumentError> {
@@ -222,28 +304,38 @@ fn evaluate(entry: &Entry) -> Result<(), DocumentError> {
     fields.end()
 }
 
-fn reusable(entry: &Entry) -> Result<BTreeMap<&str, &Entry>, DocumentError> {
+fn reusable<'d>(tasks: &mut Tasks<'d>, entry: &'d Entry) -> Result<(), DocumentError> {
     let mut fields = Fields::of_entry(entry)?;
-    fields.refuse(&[
-        "authentications",
-        "catalogs",
-        "extensions",
-        "functions",
-        "retries",
-        "secrets",
-        "timeouts",
-    ])?;
-    let errors = match fields.maybe("errors") {
-        None => BTreeMap::new(),
-        Some(errors) => errors
-            .value
-            .map("errors")?
-            .iter()
-            .map(|entry| (entry.key.as_str(), entry))
-            .collect(),
+    for key in ["authentications", "catalogs", "extensions", "secrets"] {
+        tasks.keep(fields.refuse(&[key]));
+        fields.pass(key);
+    }
+    let mut named = |key: &'static str| -> Result<BTreeMap<&'d str, &'d Entry>, DocumentError> {
+        let Some(entry) = fields.maybe(key) else {
+            return Ok(BTreeMap::new());
+        };
+        let entries = entry.value.map(key)?.iter();
+        Ok(entries.map(|entry| (entry.key.as_str(), entry)).collect())
     };
-    fields.end()?;
-    Ok(errors)
+    let (errors, retries) = (named("errors"), named("retries"));
+    let (timeouts, functions) = (named("timeouts"), named("functions"));
+    tasks.errors = tasks.keep(errors).unwrap_or_default();
+    tasks.retries = tasks.keep(retries).unwrap_or_default();
+    tasks.timeouts = tasks.keep(timeouts).unwrap_or_default();
+    tasks.functions = tasks.keep(functions).unwrap_or_default();
+    tasks.end(fields);
+    // Used or not, they are checked; a function is read where it is called.
+    let scope = Scope::at(At::Definition, &[]);
+    for entry in tasks.timeouts.clone().into_values() {
+        let named = Entry {
+            key: "timeout".into(),
+            at: entry.at,
+            value: entry.value.clone(),
+        };
+        let read = timeout(&named, &BTreeMap::new(), &scope);
+        tasks.keep(read.map(drop));
+    }
+    Ok(())
 }
 
 /// Refuses an item of a list that is not a mapping of exactly one key, and returns that.
@@ -257,11 +349,9 @@ pub(super) fn single<'a>(item: &'a Node, what: &str) -> Result<&'a Entry, Docume
         )),
         [_, second, ..] => {
             let message = format!("an item of `{what}` has one name; begin another item with `-`");
-            Err(DocumentError {
-                message,
-                ..unknown(second, what, &[])
-            }
-            .found(format!("`{}` too", short(&second.key))))
+            let mut error = unknown(second, what, &[]);
+            error.message = message;
+            Err(error.found(format!("`{}` too", short(&second.key))))
         }
     }
 }

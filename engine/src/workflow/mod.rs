@@ -20,22 +20,29 @@
 //! assert_eq!((error.code(), error.line, error.column), ("AOS-E208", 1, 1));
 //! ```
 
+mod catch;
 mod duration;
 mod endpoint;
 mod error;
 mod fields;
+pub mod graph;
 mod kind;
+mod listen;
 mod load;
 mod node;
 mod places;
 mod scalar;
+mod schema;
 mod skills;
 mod source;
 mod task;
 
+pub use catch::{Backoff, Catch, ErrorFilter, Retry};
 pub use duration::{WAIT_MS_MAX, Wait};
 pub use error::{DocumentError, Problem};
+pub use listen::{Correlation, Filter, Foreach, Listen, Matcher, Read, Strategy, Until};
 pub use node::{DOCUMENT_BYTES_MAX, DOCUMENT_DEPTH_MAX, DOCUMENT_NODES_MAX};
+pub use schema::Schema;
 
 pub use crate::expr::TimeReads;
 use crate::expr::{Expr, Template};
@@ -70,6 +77,12 @@ pub struct Definition {
     pub input_from: Option<Template>,
     /// `output.as`.
     pub output_as: Option<Template>,
+    /// `input.schema`.
+    pub input_schema: Option<Schema>,
+    /// `output.schema`.
+    pub output_schema: Option<Schema>,
+    /// `timeout`.
+    pub timeout: Option<Wait>,
     /// AOS settings.
     pub settings: Settings,
     /// Names of the skills that are called, ascending, each once; `call: http` counts as `http_call`.
@@ -101,8 +114,11 @@ impl Default for Settings {
 pub struct Task {
     /// Name, unique in its block.
     pub name: String,
-    /// JSON pointer: `/do/1/walk/do/0/classify`; in the short form `/0`.
+    /// Its place in the run: `/do/1/walk/do/0/classify`; in the short form `/0`. It is the JSON pointer of the task, but for
+    /// the task of a function, which has the pointer of its call in front.
     pub pointer: String,
+    /// JSON pointer of the task in its document.
+    pub reference: String,
     /// Line of the name, from 1.
     pub line: u32,
     /// Column of the name, from 1.
@@ -117,6 +133,14 @@ pub struct Task {
     pub output_as: Option<Template>,
     /// `export.as`.
     pub export_as: Option<Template>,
+    /// `input.schema`.
+    pub input_schema: Option<Schema>,
+    /// `output.schema`.
+    pub output_schema: Option<Schema>,
+    /// `export.schema`.
+    pub export_schema: Option<Schema>,
+    /// `timeout`.
+    pub timeout: Option<Wait>,
     /// Where control goes afterwards.
     pub then: Flow,
     /// The task as a value.
@@ -165,6 +189,31 @@ pub enum TaskKind {
     Wait(Wait),
     /// A request over HTTP: the whole of `with`.
     CallHttp(Template),
+    /// Steps whose faults are caught.
+    Try {
+        /// The steps.
+        block: Vec<usize>,
+        /// What is caught, and what then.
+        catch: Box<Catch>,
+    },
+    /// Branches that go on side by side.
+    Fork {
+        /// The branches, a task each.
+        branches: Vec<usize>,
+        /// The first one to end decides.
+        compete: bool,
+    },
+    /// Waits for events.
+    Listen(Box<Listen>),
+    /// Publishes an event: its attributes.
+    Emit(Template),
+    /// A function of `use.functions`.
+    Function {
+        /// Its arguments: the input of its task.
+        with: Template,
+        /// Its task, alone in a block.
+        block: Vec<usize>,
+    },
     /// A skill.
     CallSkill {
         /// Name of the skill.
@@ -207,16 +256,50 @@ impl Definition {
         load::load(bytes)
     }
 
-    /// The tasks within a `do` or `for` task; none within others.
+    /// Every problem of a document, in the order of their places; the definition when there is none.
+    ///
+    /// # Errors
+    /// All problems, at least one. After a problem that leaves no tree to look at, such as broken YAML, that one alone.
+    pub fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
+        load::check(bytes).map_err(|mut problems| {
+            problems.sort_by_key(|problem| (problem.line, problem.column));
+            problems.dedup();
+            problems
+        })
+    }
+
+    /// The tasks that a task does one after the other: of `do`, `for`, `try`, `foreach`, a function; none within others.
     pub fn block(&self, task: usize) -> &[usize] {
         match &self.tasks[task].kind {
-            TaskKind::Do(block) | TaskKind::For { block, .. } => block,
+            TaskKind::Do(block)
+            | TaskKind::For { block, .. }
+            | TaskKind::Try { block, .. }
+            | TaskKind::Function { block, .. } => block,
+            TaskKind::Listen(listen) => listen.foreach.as_ref().map_or(&[], |each| &each.block),
             TaskKind::Set(_)
             | TaskKind::Switch(_)
             | TaskKind::Raise(_)
             | TaskKind::Wait(_)
+            | TaskKind::Fork { .. }
+            | TaskKind::Emit(_)
             | TaskKind::CallHttp(_)
             | TaskKind::CallSkill { .. } => &[],
+        }
+    }
+
+    /// The branches of a `fork`; none of others.
+    pub fn branches(&self, task: usize) -> &[usize] {
+        match &self.tasks[task].kind {
+            TaskKind::Fork { branches, .. } => branches,
+            _ => &[],
+        }
+    }
+
+    /// The handler of a `try`; none of others.
+    pub fn handler(&self, task: usize) -> &[usize] {
+        match &self.tasks[task].kind {
+            TaskKind::Try { catch, .. } => &catch.handler,
+            _ => &[],
         }
     }
 

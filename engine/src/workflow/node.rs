@@ -65,6 +65,32 @@ impl Node {
         }
     }
 
+    /// JSON pointer of the property or value that stands at `at`.
+    pub(super) fn pointer_of(&self, at: Place) -> Option<String> {
+        match &self.data {
+            Data::List(items) => {
+                let mut inner = items.iter().enumerate();
+                let found = inner.find_map(|(i, item)| Some((i, item.pointer_of(at)?)));
+                if let Some((i, rest)) = found {
+                    return Some(format!("/{i}{rest}"));
+                }
+            }
+            Data::Map(entries) => {
+                for entry in entries {
+                    let rest = match entry.at == at {
+                        true => Some(String::new()),
+                        false => entry.value.pointer_of(at),
+                    };
+                    if let Some(rest) = rest {
+                        return Some(format!("/{}{rest}", super::task::escape(&entry.key)));
+                    }
+                }
+            }
+            _ => {}
+        }
+        (self.at == at).then(String::new)
+    }
+
     /// What it is, for messages.
     pub(super) fn describe(&self) -> String {
         match &self.data {

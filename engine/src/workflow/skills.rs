@@ -32,6 +32,7 @@ pub(super) fn read(
         let mut task = Task {
             name: step.name.clone(),
             pointer: format!("/{i}"),
+            reference: format!("/{i}"),
             line: step.at.line,
             column: step.at.column,
             kind: TaskKind::CallSkill {
@@ -42,6 +43,10 @@ pub(super) fn read(
             input_from: None,
             output_as: None,
             export_as: None,
+            input_schema: None,
+            output_schema: None,
+            export_schema: None,
+            timeout: None,
             then: Flow::Continue,
             definition: value(entry)?,
             reads_time: TimeReads::default(),

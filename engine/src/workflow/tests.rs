@@ -2,6 +2,7 @@ use super::{Definition, DocumentError, Flow, Task, TaskKind};
 use crate::value::{Val, Value, member};
 
 mod endpoint;
+mod graph;
 mod random;
 mod reading;
 mod refusals;

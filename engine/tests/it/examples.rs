@@ -1,7 +1,7 @@
 //! The documents in `docs/examples`, which users read first: they load, and do what they say.
 
 use aos_engine::chain::{Chain, Emission};
-use aos_engine::machine::{Answer, EffectNeed, Ended, Machine, Need, StartInfo};
+use aos_engine::machine::{Answer, EffectNeed, Ended, Given, Machine, Need, StartInfo, Waiting};
 use aos_engine::sample::loan_applications;
 use aos_engine::seed::RootSeed;
 use aos_engine::skill::{Policy, Skills};
@@ -39,14 +39,14 @@ impl Ran {
     fn output(&self) -> &Value {
         match &self.ended {
             Ended::Completed(output) => output,
-            Ended::Faulted(fault) => panic!("the run faulted: {fault}"),
+            Ended::Faulted(fault) | Ended::Cancelled(fault) => panic!("the run faulted: {fault}"),
         }
     }
 
     fn fault(&self) -> &Value {
         match &self.ended {
             Ended::Completed(output) => panic!("the run completed: {output}"),
-            Ended::Faulted(fault) => fault,
+            Ended::Faulted(fault) | Ended::Cancelled(fault) => fault,
         }
     }
 
@@ -86,10 +86,16 @@ fn run(
     loop {
         next = match machine.advance(next.take(), 1_000, &mut events) {
             Need::More => None,
-            Need::Clock(_) => Some(Answer::Clock(0)),
-            Need::Timer { .. } => Some(Answer::Fired),
-            Need::Effect(need) => Some(Answer::Effect(Ok(answer(&need)))),
             Need::Ended(ended) => return Ran { ended, events },
+            Need::Waits(waits) => {
+                let given = match &waits[0].what {
+                    Waiting::Clock(_) => Answer::Clock(0),
+                    Waiting::Timer { .. } => Answer::Fired,
+                    Waiting::Effect(need) => Answer::Effect(Ok(answer(need))),
+                    other => panic!("nobody sends anything: {other:?}"),
+                };
+                Some(Given::to(&waits[0], given))
+            }
         };
     }
 }

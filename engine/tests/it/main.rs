@@ -9,5 +9,6 @@ mod bulk;
 mod crash;
 mod effects;
 mod examples;
+mod language;
 mod rust_workflow;
 mod support;

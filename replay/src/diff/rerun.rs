@@ -11,7 +11,7 @@ use aos_engine::chain::{Chain, Emission};
 use aos_engine::fault::Fault;
 use aos_engine::history::{self, Values};
 use aos_engine::machine::{
-    Answer, Machine, Need, Resolution, SEMANTICS, StartInfo, Substitute, Verdict,
+    Answer, Given, Machine, Need, Resolution, SEMANTICS, StartInfo, Substitute, Verdict, Waiting,
 };
 use aos_engine::material::{read_definition, read_seed};
 use aos_engine::seed::{RootSeed, RunSeed};
@@ -275,29 +275,41 @@ impl Recipe {
             if left == 0 {
                 return Stopped::Limit;
             }
-            let (key, request) = match &need {
+            let waits = match &need {
                 Need::More => continue,
-                Need::Timer { .. } => {
-                    answer = Some(Answer::Fired);
-                    continue;
-                }
                 Need::Ended(_) => return Stopped::Ended,
-                Need::Clock(subject) => {
-                    let at = machine.clock_activation(*subject);
-                    (clock_key(&at, subject.name()), None)
-                }
-                Need::Effect(effect) => {
-                    let request = effect.request.canonical().to_vec();
-                    (effect_key(&effect.activation), Some(request))
-                }
+                Need::Waits(waits) => waits,
             };
-            let number = used.entry(key.clone()).or_default();
-            match self.answers.pick(&key, *number, request.as_deref()) {
-                Some(found) => {
+            let mut wanted = None;
+            for wait in waits {
+                let (key, request) = match &wait.what {
+                    // A timer fires when its turn comes; a timeout only where the record says so.
+                    Waiting::Timer { expires: None, .. } => {
+                        answer = Some(Given::to(wait, Answer::Fired));
+                        break;
+                    }
+                    Waiting::Timer { .. } => continue,
+                    Waiting::Clock(subject) => {
+                        let at = machine.clock_activation(*subject);
+                        (clock_key(&at, subject.name()), None)
+                    }
+                    Waiting::Effect(effect) => {
+                        let request = effect.request.canonical().to_vec();
+                        (effect_key(&effect.activation), Some(request))
+                    }
+                    Waiting::Event { activation } => (format!("event {activation}"), None),
+                    Waiting::Resumption => ("somebody who resumes the run".to_owned(), None),
+                };
+                let number = used.entry(key.clone()).or_default();
+                if let Some(found) = self.answers.pick(&key, *number, request.as_deref()) {
                     *number += 1;
-                    answer = Some(found);
+                    answer = Some(Given::to(wait, found));
+                    break;
                 }
-                None => return Stopped::Needs(key),
+                wanted.get_or_insert(key);
+            }
+            if answer.is_none() {
+                return Stopped::Needs(wanted.unwrap_or_else(|| "a timeout".to_owned()));
             }
         }
     }
@@ -479,12 +491,21 @@ pub(crate) fn at_checkpoint(
     let values = LogValues(input);
     let values: &dyn Values = &values;
     let saved = history::recorded_value(values, checkpoint, Kind::Checkpoint, "state").ok()?;
+    let Event::Checkpoint(event) = history::read_event(checkpoint).ok()? else {
+        return None;
+    };
+    let lanes = event.lanes;
+    let of_before = lanes.iter().find(|head| head.lane == before.lane)?;
+    if lanes.first()?.lane != 0 || of_before.digest != before.digest {
+        return None;
+    }
+    let events = lanes.iter().map(|head| head.lane_seq).sum();
     let chain = Chain::resume(
         recipe.run,
         recipe.seed.clone(),
-        before.digest,
-        before.lane_seq,
+        lanes,
         checkpoint.seq(),
+        events,
     );
     let mut machine = recipe.machine();
     let mut load = |seq: u64, slot: u8| {

@@ -512,7 +512,8 @@ impl Streams {
                 record.view.lane().to_le_bytes(),
                 (branch as u64).to_le_bytes(),
             );
-            let id = Digest::labelled("aos.lane-id.v1", &[&parent, &forked.0, &number]);
+            let before = record.previous;
+            let id = Digest::labelled("aos.lane-id.v1", &[&parent, &before.0, &number]);
             let id = u64::from_le_bytes(id.0[..8].try_into().expect("eight bytes of thirty-two"));
             if lane != id {
                 self.findings

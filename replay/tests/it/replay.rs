@@ -61,7 +61,7 @@ pub fn dice(count: usize) -> Arc<SimDisk> {
         let Begun::Run(mut run) = engine.start(&request).unwrap() else {
             panic!("a new key")
         };
-        let Turn::Timer { .. } = run.turn().unwrap() else {
+        let Turn::Waits(_) = run.turn().unwrap() else {
             panic!("the workflow waits")
         };
         assert!(run.checkpoint().unwrap());
@@ -99,6 +99,54 @@ fn replayed(disk: &Arc<SimDisk>) -> Report {
         assert_eq!(many.rows, one.rows);
     }
     one
+}
+
+const LANES: &str = r#"
+document: {dsl: '1.0.0', namespace: test, name: lanes, version: '1.0.0'}
+do:
+- both:
+    fork:
+      branches:
+      - left: {do: [{roll: {call: compute, with: {op: draw, min: 1, max: 1000000}}}, {nap: {wait: PT2S}}, {a: {set: {l: 1}}}]}
+      - right: {do: [{nap: {wait: PT1S}}, {b: {set: {at: '${ now }'}}}]}
+- t:
+    try: [{bad: {raise: {error: {type: 'https://example.com/e', status: 503}}}}]
+    catch: {retry: {delay: PT1S, limit: {attempt: {count: 2}}}, do: [{h: {set: '${ $error }'}}]}
+- race: {fork: {compete: true, branches: [{slow: {wait: PT9S}}, {quick: {wait: PT1S}}]}}
+- late: {try: [{w: {timeout: {after: PT1S}, wait: PT9S}}], catch: {}}
+"#;
+
+#[test]
+fn lanes_are_verified_and_made_again_with_their_checkpoints() {
+    let disk = Arc::new(SimDisk::new());
+    let (log, _) = Log::open(disk.clone(), Path::new(LOG), &log_options()).unwrap();
+    let clock = Clock {
+        fixed_ns: Some(0),
+        is_virtual: true,
+    };
+    let log = Arc::new(log);
+    let engine = Engine::new(log.clone(), Arc::new(Skills::builtin()), clock).unwrap();
+    let engine = engine.checkpoint_every(1);
+    let request = Request {
+        definition: Arc::new(Definition::load(LANES.as_bytes()).unwrap()),
+        key: Some("k".into()),
+        input: Value::null(),
+        root: RootSeed::from_number(7),
+        on_conflict: OnConflict::Refuse,
+    };
+    let Begun::Run(mut run) = engine.start(&request).unwrap() else {
+        panic!("a new key")
+    };
+    let turn = engine.drive(&mut run).unwrap();
+    assert!(matches!(turn, Turn::Ended(_)), "{turn:?}");
+    assert!(!log.checkpoints(run.id()).unwrap().is_empty());
+    log.flush().unwrap();
+    drop(engine);
+    if let Ok(log) = Arc::try_unwrap(log) {
+        log.close().unwrap();
+    }
+    let report = replayed(&disk);
+    assert_eq!(report.verdict, Verdict::Match, "{}", report.json(0.0));
 }
 
 /// A record taken apart.

@@ -22,6 +22,7 @@ pub enum Standing {
     Completed,
     Faulted,
     Cancelled,
+    Suspended,
     Waiting,
     Held,
     Open,
@@ -34,6 +35,7 @@ impl Standing {
             Standing::Completed => "completed",
             Standing::Faulted => "faulted",
             Standing::Cancelled => "cancelled",
+            Standing::Suspended => "suspended",
             Standing::Waiting => "waiting",
             Standing::Held => "held",
             Standing::Open => "open",
@@ -140,7 +142,9 @@ impl<'o> Tally<'o> {
         let (standing, output, error) = match done.outcome {
             Outcome::Ended(Ended::Completed(output)) => (Standing::Completed, Some(output), None),
             Outcome::Ended(Ended::Faulted(error)) => (Standing::Faulted, None, Some(error)),
+            Outcome::Ended(Ended::Cancelled(error)) => (Standing::Cancelled, None, Some(error)),
             Outcome::Waiting => (Standing::Waiting, None, None),
+            Outcome::Suspended => (Standing::Suspended, None, None),
             Outcome::Held(need) => {
                 if let Some(run) = done.run {
                     self.bar
@@ -209,7 +213,7 @@ impl<'o> Tally<'o> {
         let open = self
             .runs
             .values()
-            .filter(|entry| entry.standing >= Standing::Waiting)
+            .filter(|entry| entry.standing >= Standing::Suspended)
             .count();
         (self.runs.len() - open, open)
     }
@@ -230,7 +234,10 @@ impl<'o> Tally<'o> {
             .with("waiting", self.count(Standing::Waiting))
             .with("held", self.count(Standing::Held))
             .with("cancelled", self.count(Standing::Cancelled))
-            .with("open", self.count(Standing::Open))
+            .with(
+                "open",
+                self.count(Standing::Open) + self.count(Standing::Suspended),
+            )
             .with("failed", self.failed)
             .with("steps", total(|entry| entry.steps))
             .with("events", total(|entry| entry.events))

@@ -108,7 +108,6 @@ fn what_the_document_says_of_itself_is_checked() {
 fn parts_of_the_specification_that_do_not_run_are_refused_by_name() {
     check(&[
         ("§schedule: {cron: x}\n", "AOS-E209", "`schedule`"),
-        ("§timeout: {after: {hours: 1}}\n", "AOS-E209", "`timeout`"),
         ("evaluate: {language: §js}\n", "AOS-E209", "`jq`"),
         ("evaluate: {mode: §loose}\n", "AOS-E209", "`strict`"),
         ("use: {§secrets: [a]}\n", "AOS-E209", "`secrets`"),
@@ -119,40 +118,7 @@ fn parts_of_the_specification_that_do_not_run_are_refused_by_name() {
         ),
         ("use: {§catalogs: {}}\n", "AOS-E209", "`catalogs`"),
         ("use: {§extensions: []}\n", "AOS-E209", "`extensions`"),
-        ("use: {§functions: {}}\n", "AOS-E209", "`functions`"),
-        ("use: {§retries: {}}\n", "AOS-E209", "`retries`"),
-        ("use: {§timeouts: {}}\n", "AOS-E209", "`timeouts`"),
-        ("input: {§schema: {}}\n", "AOS-E209", "`schema`"),
-        ("output: {as: .a, §schema: {}}\n", "AOS-E209", "`schema`"),
-        ("do:\n- a:\n    §fork: {}\n", "AOS-E209", "`fork`"),
-        (
-            "do:\n- a:\n    §try: []\n    catch: {}\n",
-            "AOS-E209",
-            "`try`",
-        ),
-        ("do:\n- a:\n    §listen: {}\n", "AOS-E209", "`listen`"),
-        ("do:\n- a:\n    §emit: {}\n", "AOS-E209", "`emit`"),
         ("do:\n- a:\n    §run: {}\n", "AOS-E209", "`run`"),
-        (
-            "do:\n- a:\n    set: {x: 1}\n    §timeout: t\n",
-            "AOS-E209",
-            "`timeout`",
-        ),
-        (
-            "do:\n- a:\n    set: {x: 1}\n    input: {§schema: {}}\n",
-            "AOS-E209",
-            "`schema`",
-        ),
-        (
-            "do:\n- a:\n    set: {x: 1}\n    output: {§schema: {}}\n",
-            "AOS-E209",
-            "`schema`",
-        ),
-        (
-            "do:\n- a:\n    set: {x: 1}\n    export: {§schema: {}}\n",
-            "AOS-E209",
-            "`schema`",
-        ),
         ("do:\n- a:\n    call: §grpc\n", "AOS-E209", "grpc"),
         ("do:\n- a:\n    call: §openapi\n", "AOS-E209", "openapi"),
         ("do:\n- a:\n    call: §asyncapi\n", "AOS-E209", "asyncapi"),
@@ -205,7 +171,7 @@ fn unknown_properties_are_refused_with_what_is_allowed() {
         (
             "§dos: []\ndo: [{a: {set: {x: 1}}}]\n",
             "AOS-E207",
-            "one of document, evaluate, use, input, output, do",
+            "one of document, evaluate, use, input, output, timeout, do",
         ),
         (
             "input: {§form: .a}\ndo: [{a: {set: {x: 1}}}]\n",
@@ -617,4 +583,123 @@ fn an_error_reads_as_one_line() {
         error.to_string(),
         "line 3, column 26: `then` leads to `b`, which is no task of this block: expected continue, exit, end or one of a"
     );
+}
+
+#[test]
+fn what_try_fork_listen_and_emit_say_is_checked() {
+    check(&[
+        (
+            "do:\n- §a:\n    try: [{b: {set: {x: 1}}}]\n",
+            "AOS-E208",
+            "`catch`",
+        ),
+        (
+            "do:\n- a:\n    §try: []\n    catch: {}\n",
+            "AOS-E217",
+            "no tasks",
+        ),
+        (
+            "do:\n- a:\n    try: [{b: {set: {x: 1}}}]\n    catch: {retry: §often}\n",
+            "AOS-E221",
+            "`often`",
+        ),
+        (
+            "do:\n- a:\n    try: [{b: {set: {x: 1}}}]\n    catch: {as: §input}\n",
+            "AOS-E211",
+            "taken",
+        ),
+        (
+            "do:\n- a:\n    try: [{b: {set: {x: §'${ $error }'}}}]\n    catch: {}\n",
+            "AOS-E213",
+            "$error",
+        ),
+        (
+            "do:\n- a:\n    try: [{b: {set: {x: 1}}}]\n    catch: {errors: {with: {status: §'${ 1 }'}}}\n",
+            "AOS-E210",
+            "whole number",
+        ),
+        (
+            "do:\n- a:\n    try: [{b: {set: {x: 1}}}]\n    catch: {retry: {§backoff: {}}}\n",
+            "AOS-E211",
+            "one of constant",
+        ),
+        ("do:\n- a:\n    §fork: {}\n", "AOS-E208", "`branches`"),
+        (
+            "do:\n- a:\n    fork: {branches: [{§b: {set: {x: 1}, then: c}}, {c: {set: {x: 1}}}]}\n",
+            "AOS-E214",
+            "another branch",
+        ),
+        ("do:\n- a:\n    §listen: {}\n", "AOS-E208", "`to`"),
+        (
+            "do:\n- a:\n    listen: {§to: {}}\n",
+            "AOS-E211",
+            "one of all, any, one",
+        ),
+        (
+            "do:\n- a:\n    listen: {to: {one: {with: {type: x}}, §until: .x}}\n",
+            "AOS-E211",
+            "`any` only",
+        ),
+        (
+            "do:\n- a:\n    listen: {to: {§all: []}}\n",
+            "AOS-E217",
+            "no event",
+        ),
+        (
+            "do:\n- a:\n    emit: {event: {§with: {type: x}}}\n",
+            "AOS-E208",
+            "`source`",
+        ),
+        (
+            "do:\n- a:\n    set: {x: 1}\n    timeout: §brief\n",
+            "AOS-E221",
+            "`brief`",
+        ),
+        (
+            "do:\n- a:\n    set: {x: 1}\n    input: {schema: {format: §avro, document: {}}}\n",
+            "AOS-E209",
+            "avro",
+        ),
+        (
+            "do:\n- a:\n    set: {x: 1}\n    input: {schema: {document: §{type: 1}}}\n",
+            "AOS-E222",
+            "JSON Schema",
+        ),
+        (
+            "use: {functions: {f: {call: §f}}}\ndo: [{a: {call: f}}]\n",
+            "AOS-E223",
+            "calls itself",
+        ),
+    ]);
+}
+
+#[test]
+fn every_problem_of_a_document_is_told_with_its_place_and_path() {
+    let text = format!(
+        "{HEAD}input: {{form: .a}}\ndo:\n- one:\n    sett: {{x: 1}}\n- two:\n    set: {{x: '${{ $nope }}'}}\n    then: thre\n    iff: .x\n- three:\n    wait: soon\n"
+    );
+    let problems = Definition::check(text.as_bytes()).unwrap_err();
+    let told: Vec<_> = problems
+        .iter()
+        .map(|p| {
+            (
+                p.code(),
+                p.line,
+                p.path().unwrap_or_default(),
+                p.suggestion(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("AOS-E207", 2, "/input/form", Some("from")),
+            ("AOS-E207", 5, "/do/0/one/sett", Some("set")),
+            ("AOS-E213", 7, "/do/1/two/set/x", None),
+            ("AOS-E214", 8, "/do/1/two/then", Some("three")),
+            ("AOS-E207", 9, "/do/1/two/iff", Some("if")),
+            ("AOS-E211", 11, "/do/2/three/wait", None),
+        ]
+    );
+    assert!(Definition::load(text.as_bytes()).is_err());
 }

@@ -4,7 +4,7 @@ use crate::forge::{Forge, LOG};
 use aos_disk::sim::SimDisk;
 use aos_engine::chain::{Chain, Emission};
 use aos_engine::fault::Fault;
-use aos_engine::machine::{Answer, Machine, Need, StartInfo, Substitute};
+use aos_engine::machine::{Answer, Given, Machine, Need, StartInfo, Substitute, Waiting};
 use aos_engine::seed::{RootSeed, RunSeed, Stream};
 use aos_engine::skill::{Effect, Policy, Pure, Skill, Skills};
 use aos_engine::value::Value;
@@ -189,16 +189,20 @@ impl Make {
                     machine = self.checkpointed(machine, change, &mut parts, &mut stock);
                 }
             }
-            match need {
-                Need::More => {}
-                Need::Clock(_) => answer = Some(Answer::Clock(self.clock_ns)),
-                Need::Timer { .. } => answer = Some(Answer::Fired),
-                Need::Effect(_) => match answers.next() {
-                    Some(next) => answer = Some(next),
+            let wait = match need {
+                Need::More => continue,
+                Need::Waits(waits) => waits[0].clone(),
+                Need::Ended(_) => return parts,
+            };
+            let given = match wait.what {
+                Waiting::Clock(_) => Answer::Clock(self.clock_ns),
+                Waiting::Timer { .. } => Answer::Fired,
+                _ => match answers.next() {
+                    Some(next) => next,
                     None => return parts,
                 },
-                Need::Ended(_) => return parts,
-            }
+            };
+            answer = Some(Given::to(&wait, given));
         }
     }
 
@@ -215,11 +219,7 @@ impl Make {
         let chain = machine.chain().clone();
         let salt = [9; 16];
         let event = event::Checkpoint {
-            lanes: vec![event::LaneHead {
-                lane: 0,
-                lane_seq: chain.lane_seq(),
-                digest: chain.head(),
-            }],
+            lanes: chain.lanes().to_vec(),
             state: Some(ValueRef::of(event::VALUE_JSON, &salt, state.canonical())),
             steps: machine.steps(),
         };
@@ -233,9 +233,9 @@ impl Make {
         let resumed = Chain::resume(
             chain.run(),
             chain.seed().clone(),
-            chain.head(),
-            chain.lane_seq(),
+            chain.lanes().to_vec(),
             chain.seq() + 1,
+            chain.events(),
         );
         let mut load = |seq: u64, slot: u8| {
             let bytes = &stock[&(seq, slot)];

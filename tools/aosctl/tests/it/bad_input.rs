@@ -158,7 +158,7 @@ fn a_document_is_refused_with_its_place_before_a_log_is_made() {
         ),
         (
             "a later construct",
-            &format!("{head}  - x: {{fork: {{branches: []}}}}\n"),
+            &format!("{head}  - x: {{run: {{workflow: {{}}}}}}\n"),
             "AOS-E209",
             ":3:9",
         ),
