@@ -100,6 +100,17 @@ pub enum Command {
     /// Write made-up inputs for examples and tests
     #[command(subcommand)]
     Sample(Sample),
+    /// Bring an event to a run that listens
+    #[command(subcommand)]
+    Event(crate::command::steer::Event),
+    /// End a run
+    Cancel(crate::command::steer::Steer),
+    /// Halt a run until it is resumed
+    Suspend(crate::command::steer::Steer),
+    /// Tell every problem of a workflow document
+    Check(crate::command::check::Check),
+    /// Draw the tasks of a workflow document
+    Graph(crate::command::check::Graph),
     /// Explain an error code
     Explain(Explain),
     /// Write completions for a shell

@@ -3,6 +3,7 @@
 mod against;
 pub mod backup;
 pub mod bisect;
+pub mod check;
 mod checkpoint;
 mod demo;
 pub mod diff;
@@ -23,6 +24,7 @@ mod runs;
 pub mod salvage;
 mod sample;
 mod show;
+pub mod steer;
 pub mod summary;
 #[cfg(feature = "tui")]
 pub mod tui;
@@ -32,6 +34,7 @@ use crate::args::{Checkpoint, Command, Log};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use aos_engine::machine::Control;
 
 /// Does what the command line says.
 ///
@@ -70,6 +73,11 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Evidence(command) => evidence::run(command, out),
         Command::Witness(args) => golden::witness(args, out),
         Command::Sample(args) => sample::sample(args, out),
+        Command::Event(steer::Event::Send(args)) => steer::send(args, out),
+        Command::Cancel(args) => steer::steer(args, Control::Cancel, out),
+        Command::Suspend(args) => steer::steer(args, Control::Suspend, out),
+        Command::Check(args) => check::check(args, out),
+        Command::Graph(args) => check::graph(args, out),
         Command::Explain(args) => explain::explain(args, out),
         Command::Completions(args) => explain::completions(args, out),
     }

@@ -4,10 +4,11 @@ use crate::args::Resume;
 use crate::drive::Drive;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
-use crate::host::{Stop, progress};
+use crate::host::{self, Stop, progress};
 use crate::logs;
 use crate::output::{Output, talk};
 use crate::tally::{Name, Tally};
+use aos_engine::machine::{Answer, Control};
 use aos_engine::pool::Job;
 use std::cell::RefCell;
 
@@ -32,6 +33,15 @@ pub fn resume(args: &Resume, out: &mut Output) -> Result<Exit, Failure> {
     }
     let single = args.run.is_some();
     let engine = args.driving.engine(&args.log, log)?;
+    // A run that is named goes on even if somebody suspended it.
+    let named = rows.first().filter(|row| single && !row.status.is_ended());
+    if let Some(row) = named {
+        let failed = failure::engine(&args.log);
+        if engine.is_suspended(row.run).map_err(&failed)? {
+            let go_on = Answer::Control(Control::Resume, host::user());
+            engine.signal(row.run, go_on).map_err(&failed)?;
+        }
+    }
     let bar = progress::bar(rows.len() as u64);
     let tally = RefCell::new(Tally::new(&args.log, out, bar.clone(), single));
     let jobs = rows.iter().zip(0..).map(|(row, tag)| {

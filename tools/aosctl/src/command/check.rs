@@ -1,0 +1,115 @@
+//! `aosctl check` and `aosctl graph`
+
+use crate::exit::Exit;
+use crate::failure::{self, Failure};
+use crate::output::{Object, Output};
+use aos_engine::skill::Skills;
+use aos_engine::workflow::graph::{Drawing, draw};
+use aos_engine::workflow::{Definition, DocumentError};
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+
+/// `check`
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Workflow document
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: PathBuf,
+}
+
+/// `graph`
+#[derive(Args, Debug)]
+pub struct Graph {
+    /// Workflow document
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: PathBuf,
+    /// Form of the drawing
+    #[arg(long, value_enum, default_value = "mermaid", value_name = "FORM")]
+    pub form: GraphForm,
+}
+
+/// Form of a drawing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum GraphForm {
+    // Mermaid flowchart.
+    Mermaid,
+    // Graphviz.
+    Dot,
+    // SVG.
+    Svg,
+}
+
+/// Reads a document and tells every problem it has, and nothing but that.
+///
+/// # Errors
+/// When the file cannot be read; problems of the document are the answer, with exit code 1.
+pub fn check(args: &Check, out: &mut Output) -> Result<Exit, Failure> {
+    let bytes = read(&args.workflow)?;
+    let problems = problems(&bytes);
+    let exit = if problems.is_empty() {
+        Exit::Yes
+    } else {
+        Exit::No
+    };
+    let file = failure::shown(&args.workflow);
+    let count = problems.len();
+    let rows = problems.into_iter().map(|problem| {
+        Object::new()
+            .with("schema", "aos.check.v1")
+            .with(
+                "place",
+                format!("{file}:{}:{}", problem.line, problem.column),
+            )
+            .with("line", problem.line)
+            .with("column", problem.column)
+            .with("path", problem.path().map(str::to_owned))
+            .with("code", problem.code())
+            .with("message", message(&problem))
+            .with("suggestion", problem.suggestion().map(str::to_owned))
+    });
+    out.list(rows, "no problems")?;
+    if count > 0 {
+        crate::output::talk(&format!(
+            "{count} problems; what a code means: aosctl explain CODE"
+        ));
+    }
+    Ok(exit)
+}
+
+fn problems(bytes: &[u8]) -> Vec<DocumentError> {
+    match Definition::check(bytes) {
+        Err(problems) => problems,
+        Ok(definition) => {
+            let skills = Skills::builtin();
+            let unknown = definition.check_skills(|name| skills.find(name).is_some());
+            unknown.err().into_iter().collect()
+        }
+    }
+}
+
+/// What is wrong, without the place, which has columns of its own.
+fn message(problem: &DocumentError) -> String {
+    let text = problem.to_string();
+    let place = format!("line {}, column {}: ", problem.line, problem.column);
+    text.strip_prefix(&place).unwrap_or(&text).to_owned()
+}
+
+/// Draws the tasks of a document.
+///
+/// # Errors
+/// The first problem of the document.
+pub fn graph(args: &Graph, out: &mut Output) -> Result<Exit, Failure> {
+    let bytes = read(&args.workflow)?;
+    let definition = Definition::load(&bytes).map_err(failure::document(&args.workflow))?;
+    let form = match args.form {
+        GraphForm::Mermaid => Drawing::Mermaid,
+        GraphForm::Dot => Drawing::Dot,
+        GraphForm::Svg => Drawing::Svg,
+    };
+    out.raw(draw(&definition, form).as_bytes())?;
+    Ok(Exit::Yes)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| failure::file("read", path, &error))
+}

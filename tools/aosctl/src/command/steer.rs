@@ -1,0 +1,155 @@
+//! `aosctl event send`, `aosctl cancel`, `aosctl suspend`
+
+use crate::exit::Exit;
+use crate::failure::{self, Failure};
+use crate::output::{Object, Output, talk};
+use crate::{host, input, logs};
+use aos_engine::clock::Clock;
+use aos_engine::machine::{Answer, Control};
+use aos_engine::value::{Value, object, text};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// `event`
+#[derive(Subcommand, Debug)]
+pub enum Event {
+    /// Bring an event to a run that listens
+    Send(Send),
+}
+
+/// `event send`
+#[derive(Args, Debug)]
+pub struct Send {
+    /// Log
+    #[arg(value_name = "LOG")]
+    pub log: PathBuf,
+    /// Run: its id, the first 6 or more digits of it, or its key
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Type of the event
+    #[arg(long = "type", value_name = "TYPE")]
+    pub event_type: String,
+    /// Source of the event
+    #[arg(long, value_name = "URI", default_value = "aosctl")]
+    pub source: String,
+    /// Id of the event, unique for its source; a random one by default
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// Data of the event
+    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    pub data: Option<String>,
+    /// Another attribute of the event
+    #[arg(long = "attribute", value_name = "NAME=TEXT")]
+    pub attributes: Vec<String>,
+}
+
+/// `cancel`, `suspend`
+#[derive(Args, Debug)]
+pub struct Steer {
+    /// Log
+    #[arg(value_name = "LOG")]
+    pub log: PathBuf,
+    /// Run: its id, the first 6 or more digits of it, or its key
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Who does it, for the record; the user's name by default
+    #[arg(long, value_name = "NAME")]
+    pub actor: Option<String>,
+}
+
+/// Brings an event to a run.
+///
+/// # Errors
+/// [`failure::USAGE`] for attributes that are none; those of opening the log and of resuming the run.
+pub fn send(args: &Send, out: &mut Output) -> Result<Exit, Failure> {
+    let id = match &args.id {
+        Some(id) => id.clone(),
+        None => host::random::<16>()?
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+    };
+    let mut members = vec![
+        ("specversion", text("1.0")),
+        ("id", text(&id)),
+        ("source", text(&args.source)),
+        ("type", text(&args.event_type)),
+    ];
+    if let Some(data) = &args.data {
+        let data = input::argument("--data", data)?;
+        members.push(("data", data.val().clone()));
+    }
+    for attribute in &args.attributes {
+        let Some((name, value)) = attribute.split_once('=') else {
+            let message = format!("--attribute {attribute}: expected NAME=TEXT");
+            return Err(Failure::new(failure::USAGE, Exit::Usage, message));
+        };
+        members.push((name, text(value)));
+    }
+    let event = Value::from_val(&object(members))
+        .map_err(|error| Failure::new(error.code(), Exit::Usage, format!("the event: {error}")))?;
+    let answer = Answer::Event {
+        event,
+        actor: host::user(),
+    };
+    let taken = bring(&args.log, &args.run, answer, "event", out)?;
+    if !taken {
+        talk("the run does not listen for such an event now");
+    }
+    Ok(if taken { Exit::Yes } else { Exit::No })
+}
+
+/// Steers a run.
+///
+/// # Errors
+/// Those of opening the log and of resuming the run.
+pub fn steer(args: &Steer, control: Control, out: &mut Output) -> Result<Exit, Failure> {
+    let actor = args.actor.clone().unwrap_or_else(host::user);
+    let what = control.signal_type();
+    bring(
+        &args.log,
+        &args.run,
+        Answer::Control(control, actor),
+        what,
+        out,
+    )?;
+    Ok(Exit::Yes)
+}
+
+fn bring(
+    path: &std::path::Path,
+    run: &str,
+    answer: Answer,
+    what: &str,
+    out: &mut Output,
+) -> Result<bool, Failure> {
+    let log = logs::writer(path, None)?;
+    let failed = failure::store(path);
+    let rows = log.rows().map_err(&failed)?;
+    let row = logs::find(path, rows.runs.values(), run)?;
+    let engine = logs::engine(path, log, Clock::default())?;
+    let taken = engine
+        .signal(row.run, answer)
+        .map_err(failure::engine(path))?;
+    let is_taken = taken.is_some();
+    if let Some(ticket) = taken {
+        engine.log().wait(ticket).map_err(&failed)?;
+    }
+    let durable = logs::close(path, engine)?;
+    let report = Object::new()
+        .with("schema", "aos.signal.v1")
+        .with("log", path.display().to_string())
+        .with("run", row.run.to_string())
+        .with("signal", what)
+        .with("taken", is_taken)
+        .with("durable_offset", durable.0);
+    out.object(&report)?;
+    if is_taken && what != Control::Suspend.signal_type() {
+        talk(&format!(
+            "on record; to go on: aosctl resume {} {}",
+            failure::argument(path),
+            row.run
+        ));
+    }
+    Ok(is_taken)
+}
