@@ -52,6 +52,9 @@ pub(crate) fn recover(place: Place, options: &Options) -> Result<Recovered, Erro
     let listing = place.list()?;
     let state = lock::read(&place)?;
     let (identity, word, created) = identify(&place, &listing, &state, options)?;
+    if created {
+        sync_parents(&place)?;
+    }
     // A fresh log has removed what stood there.
     let listing = if created { place.list()? } else { listing };
     let segments = Arc::new(Segments::new(place.clone(), identity.stride, true));
@@ -162,6 +165,20 @@ pub(crate) fn create_directories(place: &Place, path: &Path) -> Result<(), Error
         })?;
     for parent in parents.into_iter().rev() {
         place.disk.sync_dir(parent)?;
+    }
+    Ok(())
+}
+
+/// Makes the names that lead to a new log durable: who made its directories may have been killed before they were synced.
+fn sync_parents(place: &Place) -> Result<(), Error> {
+    place.disk.sync_dir(&place.root)?;
+    let ancestors = place.root.ancestors().skip(1);
+    for (distance, ancestor) in ancestors.enumerate() {
+        match place.disk.sync_dir(ancestor) {
+            // A directory further up that may not be read was not made by whoever made the log.
+            Err(error) if distance > 0 && error.kind() == DiskKind::Permission => break,
+            synced => synced?,
+        }
     }
     Ok(())
 }
@@ -440,5 +457,7 @@ fn settle(
         write(start, &vec![0; len as usize], true)?;
     }
     place.disk.sync_dir(&place.segments())?;
+    // The names of LOCK and of `segments` too, in case whoever made them was killed right after.
+    place.disk.sync_dir(&place.root)?;
     Ok(())
 }
