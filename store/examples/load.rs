@@ -297,7 +297,7 @@ fn torn_tail(args: &Args) -> Result<bool, Failure> {
 /// Writes until nothing more is taken; then what must still go: a stop record, the end, and reading it all.
 fn fill(args: &Args) -> Result<(), Failure> {
     let log = open(args)?;
-    let mut count = 512;
+    let mut count = 512_u64;
     let (records, error) = loop {
         let (mut seq, mut digest) = heads(&log, 1)?[0];
         let items = (0..count)

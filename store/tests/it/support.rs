@@ -132,6 +132,8 @@ struct Head {
 /// Makes records that continue their streams, and remembers them.
 #[derive(Clone, Default)]
 pub struct World {
+    /// Makes no records of the control stream: the log itself appends there, at moments of its own.
+    pub without_control: bool,
     heads: BTreeMap<StreamId, Head>,
     /// Everything accepted, in order.
     pub accepted: Vec<Rec>,
@@ -268,7 +270,12 @@ impl World {
 
     /// Any record of any stream.
     pub fn any_record(&mut self, rng: &mut Rng, runs: u64) -> Append {
-        match rng.below(12) {
+        let choice = rng.below(12);
+        match choice {
+            0 | 1 if self.without_control => {
+                let stream = resource(rng.below(2) as u8);
+                self.next(stream, Event::Decision(decision()), Vec::new())
+            }
             0 => {
                 let n = rng.below(4) as u8;
                 let definition = definition(n);

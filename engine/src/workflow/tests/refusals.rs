@@ -176,12 +176,12 @@ fn unknown_properties_are_refused_with_what_is_allowed() {
         (
             "input: {§form: .a}\ndo: [{a: {set: {x: 1}}}]\n",
             "AOS-E207",
-            "one of from",
+            "one of schema, from",
         ),
         (
             "output: {§is: .a}\ndo: [{a: {set: {x: 1}}}]\n",
             "AOS-E207",
-            "one of as",
+            "one of schema, as",
         ),
         (
             "evaluate: {§lang: jq}\n",

@@ -482,7 +482,11 @@ fn damaged(class: Class, make: &Make, dice: &mut Dice) -> Pair {
 /// A checkpoint's state without what the effect answered.
 fn without_answer(state: &str) -> String {
     let mut state: serde_json::Value = serde_json::from_str(state).unwrap();
-    let data: usize = state["state"]["data"].as_str().unwrap().parse().unwrap();
+    let data: usize = state["state"]["lanes"][0]["data"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     state["values"][data] = serde_json::json!({"json": {
         "n": 1, "items": [], "drawn": 7, "answer": {"value": 0}
     }});

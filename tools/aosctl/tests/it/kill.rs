@@ -36,7 +36,7 @@ fn the_same_command_after_kill_9_finishes_exactly_what_is_missing() {
         .exits(0)
         .json();
     let mut killed = 0;
-    for mark in [64 << 10, 1 << 20, 2 << 20, 4 << 20, 6 << 20] {
+    for mark in [64 << 10, 1 << 20, 2 << 20, 3 << 20, 4 << 20] {
         let mut child = place.start(LOANS, Stdio::null());
         place.until(&mut child, "l.aos", |reader| {
             reader
