@@ -1,7 +1,7 @@
 //! What can be opened, what cannot, and what is said about it.
 
-use crate::support::{Rng, World, as_disk, open, options, path, reader, try_open, work};
-use aos_disk::sim::{Fault, Persistence, SimDisk};
+use crate::support::{Rng, World, as_disk, open, options, path, reader, try_open, verify, work};
+use aos_disk::sim::{Fault, Persistence, Policy, SimDisk};
 use aos_disk::{Disk, OpenMode};
 use aos_format::digest::LogId;
 use aos_format::offset::Stride;
@@ -51,6 +51,26 @@ fn a_second_writer_is_kept_out_on_a_real_disk_too() {
         .0
         .close()
         .unwrap();
+}
+
+#[test]
+fn a_log_in_a_directory_that_its_dead_maker_never_synced_survives_a_power_cut() {
+    let disk = SimDisk::new();
+    disk.create_dir_all(path()).unwrap();
+    // The maker is killed: the name of the directory is in memory only.
+    let disk = disk.process_crash_image();
+    let (log, _) = open(&disk);
+    let (mut world, mut rng) = (World::default(), Rng(5));
+    world.resume(&log, 0);
+    work(&log, &mut world, &mut rng, 5).unwrap();
+    log.flush().unwrap();
+    world.acknowledge_all();
+    let disk = disk.crash_image(Policy::None);
+    let (log, _) = try_open(&disk).unwrap();
+    assert_eq!(
+        verify(&disk, &log, &world, "power cut"),
+        world.accepted.len()
+    );
 }
 
 #[test]

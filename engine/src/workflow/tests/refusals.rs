@@ -197,7 +197,7 @@ fn unknown_properties_are_refused_with_what_is_allowed() {
         (
             "do:\n- a:\n    §sett: {x: 1}\n",
             "AOS-E207",
-            "one of call, do, for, raise, set, switch, wait, if",
+            "one of call, do, emit, for, fork, listen, raise, set, switch, try, wait, if",
         ),
         (
             "do:\n- a:\n    set: {x: 1}\n    §iff: .x\n",
