@@ -8,7 +8,7 @@ use crate::host::{self, progress};
 use crate::logs;
 use crate::output::{Object, Output, talk};
 use aos_engine::seed::RootSeed;
-use aos_golden::{Archive, Container, VerifyOptions};
+use aos_golden::Archive;
 use aos_replay::{Finding, Integrity, Options, Phase, Report, Verdict, replay as check};
 use aos_store::{LogReader, Source};
 use std::path::Path;
@@ -81,17 +81,7 @@ impl Input {
         if !Archive::is_one(path) {
             return Ok(Input::Log(Box::new(logs::reader(path)?)));
         }
-        let fail = golden::failed(path);
-        let options = VerifyOptions {
-            workers: host::cores(),
-            ..VerifyOptions::default()
-        };
-        let found = aos_golden::verify(Container::open(path), &options).map_err(&fail)?;
-        if let Some(finding) = found.findings.into_iter().next() {
-            return Err(fail(finding.error));
-        }
-        talk("the archive agrees with itself; who vouches for it: aosctl golden verify --trust");
-        let archive = Archive::open(path).map_err(&fail)?;
+        let archive = golden::checked(path)?;
         Ok(Input::Archive(Box::new(archive), Integrity::Intact))
     }
 

@@ -88,3 +88,42 @@ fn what_if_leaves_the_log_alone_and_shows_the_reach() {
     place.aosctl("perturb loan.yaml --input {}").exits(0);
     place.aosctl("summary . -o json").exits(1);
 }
+
+#[test]
+fn an_archive_is_compared_as_the_log_it_was_made_from_and_a_changed_one_never() {
+    let place = Place::new();
+    two_logs(&place);
+    place.aosctl("key new gold.key --name gold").exits(0);
+    for (name, seeds) in [("a", "--with-seeds"), ("without", "")] {
+        place
+            .aosctl(&format!(
+                "golden seal a.aos --all {seeds} --key gold.key --out {name}.golden"
+            ))
+            .exits(0);
+    }
+    let logs = place.aosctl("diff a.aos:3 b.aos -o json").exits(1).json();
+    let archive = place
+        .aosctl("diff a.golden:3 b.aos -o json")
+        .exits(1)
+        .json();
+    for field in ["verdict", "first", "fields", "causes", "alignment"] {
+        assert_eq!(archive[field], logs[field], "{field}");
+    }
+    assert_eq!(archive["a"]["authenticated"], "carrier");
+    place.aosctl("diff a.golden a.aos").exits(0);
+    // Without the seed no run can be made again, and nothing is called confirmed.
+    let seedless = place
+        .aosctl("diff without.golden:3 b.aos -o json")
+        .exits(1)
+        .json();
+    let cause = &seedless["causes"][0];
+    assert_eq!(cause["status"], "CONSISTENT");
+    assert_eq!(cause["missing"][0], "the root seed of the run");
+    let path = place.path("a.golden");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    place.write("changed.golden", bytes);
+    let said = place.aosctl("diff changed.golden:3 b.aos").exits(5);
+    assert!(said.stderr.contains("AOS-G"), "{}", said.stderr);
+}

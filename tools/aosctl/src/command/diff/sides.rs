@@ -1,8 +1,10 @@
 //! The sides of a comparison: what an argument names, and opening it.
 
+use crate::command::golden;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::logs;
+use aos_golden::Archive;
 use aos_replay::diff::{Authenticate, Input, RunAt};
 use aos_store::{LogReader, Source};
 use std::path::{Path, PathBuf};
@@ -60,7 +62,13 @@ impl Named {
 pub struct Opened {
     /// As it was named.
     pub named: Named,
-    reader: LogReader,
+    carrier: Carrier,
+}
+
+/// What carries the records.
+enum Carrier {
+    Log(LogReader),
+    Archive(Archive),
 }
 
 impl Opened {
@@ -94,11 +102,15 @@ impl Opened {
     /// Opens what an argument names.
     ///
     /// # Errors
-    /// Those of opening a log.
+    /// Those of opening a log; what is wrong with an archive, which is verified whole before it is compared.
     pub fn open(text: &str) -> Result<Opened, Failure> {
         let named = Named::parse(text);
-        let reader = logs::reader(&named.path)?;
-        Ok(Opened { named, reader })
+        let carrier = if Archive::is_one(&named.path) {
+            Carrier::Archive(golden::checked(&named.path)?)
+        } else {
+            Carrier::Log(logs::reader(&named.path)?)
+        };
+        Ok(Opened { named, carrier })
     }
 
     /// The side, checked as far as asked for.
@@ -112,7 +124,12 @@ impl Opened {
             Authenticate::Auto
         };
         let name = failure::shown(&self.named.path);
-        Input::log(&name, &self.reader, how, workers).map_err(failure::replay(&self.named.path))
+        match &self.carrier {
+            Carrier::Log(reader) => {
+                Input::log(&name, reader, how, workers).map_err(failure::replay(&self.named.path))
+            }
+            Carrier::Archive(archive) => Ok(Input::carrier(&name, archive, Vec::new())),
+        }
     }
 
     /// The run of `input` that is called `name`.

@@ -8,8 +8,11 @@ mod verify;
 
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
-use crate::output::Output;
-use aos_golden::{Container, Error, ErrorKind, Key, KeySource, Manifest, Trust, Verifier};
+use crate::host;
+use crate::output::{Output, talk};
+use aos_golden::{
+    Archive, Container, Error, ErrorKind, Key, KeySource, Manifest, Trust, Verifier, VerifyOptions,
+};
 use args::{Golden, Trusting};
 use std::path::Path;
 
@@ -36,6 +39,24 @@ pub fn golden(command: &Golden, out: &mut Output) -> Result<Exit, Failure> {
         Golden::Cleanup(args) => lifecycle::cleanup(args, out),
         Golden::Restore(args) => lifecycle::restore(args, out),
     }
+}
+
+/// An archive to read records from, verified whole before anything is said of them.
+///
+/// # Errors
+/// The first thing that is wrong with it; those of reading it.
+pub fn checked(path: &Path) -> Result<Archive, Failure> {
+    let fail = failed(path);
+    let options = VerifyOptions {
+        workers: host::cores(),
+        ..VerifyOptions::default()
+    };
+    let found = aos_golden::verify(Container::open(path), &options).map_err(&fail)?;
+    if let Some(finding) = found.findings.into_iter().next() {
+        return Err(fail(finding.error));
+    }
+    talk("the archive agrees with itself; who vouches for it: aosctl golden verify --trust");
+    Archive::open(path).map_err(&fail)
 }
 
 /// What an error on an archive, key or proof means to the caller.
