@@ -1,7 +1,7 @@
 //! Recorded runs of other engines, as runs of a log.
 //!
 //! An [`Importer`] reads a file into [`ForeignRun`]s: events with the attributes that count, each beside the bytes it was
-//! read from. [`write`] makes records of them: START, one FOREIGN an event, END. From then on `verify`, `show`, `diff` and
+//! read from. [`write()`] makes records of them: START, one FOREIGN an event, END. From then on `verify`, `show`, `diff` and
 //! golden archives work on them as on any other run; only re-execution does not, because what made the events is elsewhere.
 //!
 //! What always holds: **an event is kept byte for byte**, whatever of it is hashed; **nothing is guessed**: what the table

@@ -43,7 +43,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// The text of raw bytes from [`raw_fields`]; `None` when the field is neither text nor word, or damaged.
+    /// The text of raw bytes from [`super::raw_fields`]; `None` when the field is neither text nor word, or damaged.
     pub fn text<'a>(&self, raw: &'a [u8]) -> Option<&'a str> {
         match self.kind {
             FieldType::Text => std::str::from_utf8(raw).ok(),
@@ -52,7 +52,7 @@ impl Field {
         }
     }
 
-    /// The number in raw bytes from [`raw_fields`]; `None` when there is none.
+    /// The number in raw bytes from [`super::raw_fields`]; `None` when there is none.
     pub fn number(&self, raw: &[u8]) -> Option<u64> {
         match self.kind {
             FieldType::Int { left_out } if raw.is_empty() => left_out,

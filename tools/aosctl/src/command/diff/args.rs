@@ -24,7 +24,7 @@ pub struct Diff {
     /// Pairs of runs, one a line: a run of A, white space, a run of B
     #[arg(long, value_name = "FILE")]
     pub map: Option<PathBuf>,
-    /// Differences that do not count: [STEP:]PATH, with * and **; may be given several times
+    /// Differences that do not count: PATH or STEP:PATH, with * and **; may be given several times
     #[arg(long, value_name = "PATH")]
     pub ignore: Vec<String>,
     /// Check every byte of both sides first; logs up to 64 MiB are checked whole in any case
