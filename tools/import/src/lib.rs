@@ -8,18 +8,16 @@
 //! of attributes does not know counts, as it stands; **a file is taken whole or not at all**; importing it again changes
 //! nothing, and importing a longer history of the same run appends what is new. It knows no clock.
 //!
-//! ```no_run
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let log: aos_store::Log = unimplemented!();
+//! ```
 //! use aos_import::{Importer, Temporal, write};
 //!
-//! let bytes = std::fs::read("history.json")?;
-//! for run in Temporal.parse("history.json", &bytes)? {
-//!     let done = write(&log, &Temporal, &run, None)?;
-//!     println!("{} {} {}", done.run, done.state.name(), done.digest);
+//! fn import(log: &aos_store::Log, bytes: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
+//!     for run in Temporal.parse("history.json", bytes)? {
+//!         let done = write(log, &Temporal, &run, None)?;
+//!         println!("{} {} {}", done.run, done.state.name(), done.digest);
+//!     }
+//!     Ok(())
 //! }
-//! # Ok(())
-//! # }
 //! ```
 #![forbid(unsafe_code)]
 
