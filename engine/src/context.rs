@@ -350,6 +350,7 @@ impl Context<'_> {
             .at(&activation)
             .into());
         };
+        self.engine.skills().check_input(skill, arguments)?;
         let request = effect.request(arguments)?;
         let idempotency = Digest::labelled(
             "aos.idempotency.v1",
@@ -403,7 +404,7 @@ impl Context<'_> {
             } else {
                 Err(self.fault(record, &value)?)
             };
-            return self.put_result(activation, answer);
+            return self.put_result(&need, answer);
         }
         if let Some(record) = self.records.get(self.at) {
             return Err(self
@@ -434,8 +435,9 @@ impl Context<'_> {
         if let Some(ticket) = self.ticket.clone() {
             self.engine.log().wait(ticket)?;
         }
-        let answer = effect.perform(&need.request, &wire_key);
-        self.put_result(activation, answer)
+        let skills = self.engine.skills();
+        let answer = skills.perform(self.engine.resources(), skill, &need.request, &wire_key);
+        self.put_result(&need, answer)
     }
 
     /// The decisions on record about the effect at `activation`, made again.
@@ -509,12 +511,15 @@ impl Context<'_> {
 
     fn put_result(
         &mut self,
-        activation: String,
+        need: &EffectNeed,
         answer: Result<Value, Fault>,
     ) -> Result<Value, Stop> {
+        let activation = need.activation.clone();
         let answer = answer
             .and_then(|value| self.fits(0, value))
             .map_err(|fault| fault.at(&activation));
+        let skills = self.engine.skills();
+        let cost = skills.cost(&need.skill, &need.request, answer.as_ref());
         let mut naming = self.chain.naming(Kind::Result);
         let (datum, field) = match &answer {
             Ok(value) => (Datum::fresh(value.clone()), "response"),
@@ -530,7 +535,7 @@ impl Context<'_> {
             outcome: if answer.is_ok() { "ok" } else { "error" }.into(),
             response: named.filter(|_| answer.is_ok()),
             error: named.filter(|_| answer.is_err()),
-            cost: None,
+            cost: (cost > 0).then_some(cost),
         });
         let emission = self.chain.emit(naming, &event, Vec::new());
         self.put(emission)?;

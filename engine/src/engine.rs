@@ -9,6 +9,7 @@ use crate::machine::{
     self, Answer, EMIT, EffectNeed, Ended, Given, Machine, Resolution, StartInfo, Verdict, Wait,
 };
 use crate::material::{Material, read_definition, read_seed};
+use crate::resource::Resources;
 use crate::run::{LogValues, Run, Shared, Turn, stream};
 use crate::seed::RootSeed;
 use crate::skill::Skills;
@@ -49,6 +50,16 @@ pub struct Request {
     pub root: RootSeed,
     /// What a conflict leads to.
     pub on_conflict: OnConflict,
+    /// Units that the run's effects may cost together; the document may set less.
+    pub budget: Option<u64>,
+}
+
+impl Request {
+    /// The budget that holds: the smaller of the request's and the document's.
+    fn units(&self) -> Option<u64> {
+        let document = self.definition.settings.budget;
+        [self.budget, document].into_iter().flatten().min()
+    }
 }
 
 /// What starting led to.
@@ -89,6 +100,7 @@ pub struct Engine {
     pub(crate) control: Mutex<Control>,
     active: Mutex<BTreeMap<RunId, Digest>>,
     definitions: Mutex<BTreeMap<Digest, Arc<Definition>>>,
+    resources: Resources,
 }
 
 impl Engine {
@@ -109,6 +121,7 @@ impl Engine {
             recorded: BTreeSet::new(),
         };
         let log_id = log.identity().log_id;
+        let resources = Resources::new(log.clone());
         Ok(Engine {
             shared: Shared {
                 log,
@@ -120,6 +133,7 @@ impl Engine {
             control: Mutex::new(control),
             active: Mutex::default(),
             definitions: Mutex::default(),
+            resources,
         })
     }
 
@@ -132,6 +146,11 @@ impl Engine {
     /// The log.
     pub fn log(&self) -> &Arc<Log> {
         &self.shared.log
+    }
+
+    /// What the runs of the log share.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
     }
 
     /// Skills that runs can call.
@@ -207,7 +226,8 @@ impl Engine {
                                 key,
                                 run,
                                 offset: Offset::NONE,
-                                differs: "workflow, input or seed, which is being started".into(),
+                                differs: "workflow, input, seed or budget, which is being started"
+                                    .into(),
                             });
                         }
                     },
@@ -237,6 +257,11 @@ impl Engine {
                 &request.definition.digest,
                 &request.root.commitment().0,
                 request.input.canonical(),
+                request
+                    .units()
+                    .map(crate::machine::budget_flag)
+                    .unwrap_or_default()
+                    .as_bytes(),
             ],
         )
     }
@@ -288,6 +313,7 @@ impl Engine {
             key: key.to_owned(),
             generation,
             root_seed: request.root.commitment(),
+            budget: request.units(),
         };
         let chain = Chain::new(run, request.root.run_seed(run));
         let run = Run::begin(
@@ -320,6 +346,14 @@ impl Engine {
                 .map_err(|source| Error::History { run, source })?;
         if input.canonical() != request.input.canonical() {
             differs.push("input");
+        }
+        let recorded = match history::read_event(&start) {
+            Ok(Event::Start(event)) => event.behaviour,
+            _ => Vec::new(),
+        };
+        let asked = request.units().map(crate::machine::budget_flag);
+        if recorded != asked.into_iter().collect::<Vec<_>>() {
+            differs.push("budget");
         }
         Ok(differs)
     }
@@ -679,14 +713,20 @@ impl Engine {
         if need.skill == EMIT {
             return Ok(Answer::Effect(Ok(need.request.clone())));
         }
-        let Some(crate::skill::Skill::Effect(skill)) = self.shared.skills.find(&need.skill) else {
+        if self.shared.skills.find(&need.skill).is_none() {
             let run = RunId([0; 16]);
             return Err(Error::NotRegistered {
                 run,
                 what: format!("the skill {}", need.skill),
             });
-        };
-        Ok(Answer::Effect(skill.perform(&need.request, wire_key)))
+        }
+        let skills = &self.shared.skills;
+        Ok(Answer::Effect(skills.perform(
+            &self.resources,
+            &need.skill,
+            &need.request,
+            wire_key,
+        )))
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Error {
         run: RunId,
         /// Its START.
         offset: Offset,
-        /// What differs: `workflow`, `input` or `seed`, joined by `and`.
+        /// What differs: `workflow`, `input`, `seed` or `budget`, joined by `and`.
         differs: String,
     },
     /// Re-execution of the recorded part gave something else: the run must not go on.

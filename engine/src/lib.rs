@@ -20,6 +20,7 @@
 //!     input: Value::null(),
 //!     root: RootSeed::from_number(7),
 //!     on_conflict: OnConflict::Refuse,
+//!     budget: None,
 //! };
 //! let Begun::Run(mut run) = engine.start(&request)? else { panic!("a new key starts a run") };
 //! engine.drive(&mut run)?;
@@ -28,6 +29,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod capabilities;
 pub mod chain;
 pub mod clock;
 pub mod context;
@@ -39,9 +41,16 @@ pub mod fault;
 pub mod history;
 pub mod machine;
 pub mod material;
+pub mod mock;
+pub mod outcome;
+pub mod plan;
 pub mod pool;
+pub mod query;
+pub mod resource;
 pub mod run;
 pub mod sample;
+pub mod schema;
+pub mod secret;
 pub mod seed;
 pub mod skill;
 pub mod value;

@@ -54,12 +54,6 @@ impl Material {
                 what: format!("semantics version {}", event.semantics),
             });
         }
-        if let Some(flag) = event.behaviour.first() {
-            return Err(Error::Semantics {
-                run,
-                what: format!("behaviour flag {flag}"),
-            });
-        }
         for skill in &event.skills {
             if self.skills.reference(&skill.name).as_ref() != Some(skill) {
                 return Err(Error::NotRegistered {
@@ -75,7 +69,7 @@ impl Material {
         let generation = view
             .volatile_tag(VOLATILE_GENERATION)
             .and_then(|b| b.try_into().ok());
-        let info = StartInfo {
+        let mut info = StartInfo {
             key: text(VOLATILE_KEY).unwrap_or_default(),
             generation: generation.map(u64::from_le_bytes).unwrap_or_default(),
             root_seed: view
@@ -83,7 +77,13 @@ impl Material {
                 .and_then(|b| b.try_into().ok())
                 .map(Digest)
                 .unwrap_or_default(),
+            budget: None,
         };
+        info.read_behaviour(&event.behaviour)
+            .map_err(|flag| Error::Semantics {
+                run,
+                what: format!("behaviour flag {flag}"),
+            })?;
         let input = history::recorded_value(values, start, Kind::Start, "input").map_err(bad)?;
         let chain = Chain::new(run, self.root.run_seed(run));
         Ok(Machine::new(

@@ -23,7 +23,7 @@ impl Machine {
             .name(&mut naming, slot(Kind::Start, "input"), &self.state.input);
         let event = Event::Start(Start {
             semantics: SEMANTICS,
-            behaviour: Vec::new(),
+            behaviour: self.info.behaviour(),
             namespace: definition.namespace.clone(),
             name: definition.name.clone(),
             version: definition.version.clone(),

@@ -140,7 +140,12 @@ impl Machine {
             actor: String::new(),
             key_id: String::new(),
         });
+        let abandoned = match &self.state.lane().phase {
+            Phase::Effect { need, .. } => self.skills.estimate(&need.skill, &need.request),
+            _ => 0,
+        };
         let lane = self.state.lane_mut();
+        lane.spent = lane.spent.saturating_add(abandoned);
         lane.waited_ms = lane.waited_ms.max(deadline.timer.due_ms);
         lane.phase = Phase::Cancel {
             rule: Rule::Timeout,

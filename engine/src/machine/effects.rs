@@ -46,7 +46,7 @@ impl Machine {
     ) -> Emission {
         // The record of the answer is one event, the step's completion the next: the answer waits in the phase between.
         match answer {
-            Answer::Effect(answer) => self.record_result(current, input, answer),
+            Answer::Effect(answer) => self.record_result(current, input, &need, answer),
             Answer::Resolved(resolution) => {
                 self.record_resolution(current, input, need, seq, resolution)
             }
@@ -58,6 +58,7 @@ impl Machine {
         &mut self,
         current: Current,
         input: Datum,
+        need: &EffectNeed,
         answer: Result<Value, Fault>,
     ) -> Emission {
         let mut naming = self.chain.naming(Kind::Result);
@@ -66,6 +67,8 @@ impl Machine {
             let datum = Datum::fresh(value);
             self.fits(&[&datum]).map(|()| datum)
         });
+        // Of the answer as it is recorded, so that replay comes to the same.
+        let cost = self.charge(need, answer.as_ref().map(Datum::value));
         let (response, error, after) = match answer {
             Ok(datum) => {
                 let name = self
@@ -88,7 +91,7 @@ impl Machine {
             outcome: if response.is_some() { "ok" } else { "error" }.into(),
             response,
             error,
-            cost: None,
+            cost: (cost > 0).then_some(cost),
         });
         self.state.lane_mut().phase = Phase::Answered {
             current,
@@ -96,6 +99,14 @@ impl Machine {
             answer: after,
         };
         self.chain.emit(naming, &event, Vec::new())
+    }
+
+    /// Adds what an effect cost to what the run has spent.
+    fn charge(&mut self, need: &EffectNeed, answer: Result<&Value, &Fault>) -> u64 {
+        let cost = self.skills.cost(&need.skill, &need.request, answer);
+        let lane = self.state.lane_mut();
+        lane.spent = lane.spent.saturating_add(cost);
+        cost
     }
 
     pub(super) fn record_resolution(
@@ -130,6 +141,7 @@ impl Machine {
                 }
             }
             Verdict::Result(answer) => {
+                self.charge(&need, Ok(&answer));
                 let datum = Datum::fresh(answer);
                 value = Some(
                     self.chain

@@ -234,6 +234,7 @@ impl Machine {
         levels.push(current.visit.to_string());
         plain &= current.visit == 1;
         let vars = self.variables_of(parent);
+        let share = parent.share(branches);
         let block = |number: usize, id: u64| {
             // A value that no record has yet is named by each lane for itself: another lane must not be the first to.
             let own = |datum: &Datum| match datum.place() {
@@ -263,6 +264,8 @@ impl Machine {
                 context: own(&parent.context),
                 steps: 0,
                 waited_ms: parent.waited_ms,
+                budget: share,
+                spent: 0,
                 workflow_started: parent.workflow_started,
                 now: None,
                 deadlines: Vec::new(),
@@ -341,6 +344,9 @@ impl Machine {
             return None;
         };
         let lane = self.state.lanes.remove(running);
+        if lane.branch.is_some_and(|branch| branch.parent == own) {
+            self.state.lane_mut().forfeit(&lane);
+        }
         self.state.lane_mut().phase = Phase::Cancel {
             rule,
             activation: activation.clone(),
@@ -412,6 +418,12 @@ impl Machine {
         for lane in &taken {
             parent.steps = parent.steps.saturating_add(lane.steps);
             parent.waited_ms = parent.waited_ms.max(lane.waited_ms);
+            parent.spent = parent.spent.saturating_add(lane.spent);
+        }
+        for lane in lanes {
+            if !taken.iter().any(|one| one.id == lane.id) {
+                parent.forfeit(lane);
+            }
         }
         let base = parent.context.clone();
         match taken.iter().find_map(|lane| match &lane.phase {

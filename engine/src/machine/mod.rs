@@ -47,6 +47,7 @@ mod deadline;
 mod effects;
 mod lanes;
 mod listen;
+mod refusal;
 mod save;
 mod scope;
 mod state;
@@ -54,6 +55,7 @@ mod step;
 mod substitute;
 mod time;
 
+pub(crate) use refusal::budget_flag;
 pub use save::StateError;
 pub use substitute::Substitute;
 
@@ -303,6 +305,8 @@ pub struct StartInfo {
     pub generation: u64,
     /// Commitment of the root seed; not hashed.
     pub root_seed: Digest,
+    /// Units that its effects may cost together; START records it as the behaviour `budget=N`.
+    pub budget: Option<u64>,
 }
 
 /// Most bytes of values in one record of a log of that stride: its record limit less room for the record itself.
@@ -336,7 +340,7 @@ impl Machine {
         stride: Stride,
     ) -> Machine {
         Machine {
-            state: State::new(Datum::fresh(input)),
+            state: State::new(Datum::fresh(input), info.budget),
             runtime: scope::runtime(),
             value_limit: value_limit(stride),
             substitutes: BTreeMap::new(),
@@ -403,6 +407,13 @@ impl Machine {
     pub fn waited_ms(&self, lane: u64) -> u64 {
         let lane = self.state.lanes.iter().find(|known| known.id == lane);
         lane.map_or(0, |lane| lane.waited_ms)
+    }
+
+    /// Units that the run's effects cost so far; in all lanes that have not been joined.
+    pub fn spent(&self) -> u64 {
+        let lanes = &self.state.lanes;
+        let spent = lanes.iter().map(|lane| lane.spent);
+        spent.fold(0, u64::saturating_add)
     }
 
     /// What START says beside the history.

@@ -17,7 +17,7 @@ use crate::workflow::Definition;
 use aos_format::digest::Digest;
 
 /// Version of the form.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// A checkpoint's state that cannot be read. The run is then resumed from an earlier one, or from its start.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +128,7 @@ impl Saver {
         });
         object(vec![
             ("branch", branch),
+            ("budget", lane.budget.map_or(Val::Null, number)),
             ("context", self.index(&lane.context)),
             ("data", self.index(&lane.data)),
             (
@@ -143,6 +144,7 @@ impl Saver {
             ("now", time(lane.now)),
             ("phase", self.phase(&lane.phase)),
             ("plain", Val::Bool(lane.plain)),
+            ("spent", number(lane.spent)),
             ("started", time(lane.workflow_started)),
             ("steps", number(lane.steps)),
             (
@@ -412,6 +414,11 @@ impl Loader {
             context: self.datum(field(saved, "context")?)?,
             steps: as_u64(field(saved, "steps")?)?,
             waited_ms: as_u64(field(saved, "waited_ms")?)?,
+            budget: match field(saved, "budget")? {
+                Val::Null => None,
+                budget => Some(as_u64(budget)?),
+            },
+            spent: as_u64(field(saved, "spent")?)?,
             workflow_started: as_time(field(saved, "started")?)?,
             now: as_time(field(saved, "now")?)?,
             deadlines: each(field(saved, "deadlines")?, |one| self.deadline(one))?,

@@ -46,6 +46,10 @@ pub(super) struct Lane {
     pub steps: u64,
     /// Milliseconds of timers that fired on the way here.
     pub waited_ms: u64,
+    /// The most that its effects may cost; none without a budget.
+    pub budget: Option<u64>,
+    /// Units that its effects cost, those of absorbed lanes included.
+    pub spent: u64,
     /// Reading of when the run started. Each lane reads for itself: no lane's history may depend on another one's.
     pub workflow_started: Option<i64>,
     /// Reading of the clock for a phase that has no step of its own.
@@ -310,7 +314,7 @@ pub(super) struct Listening {
 }
 
 impl State {
-    pub fn new(input: Datum) -> State {
+    pub fn new(input: Datum, budget: Option<u64>) -> State {
         let context =
             Datum::fresh(Value::from_val(&object(vec![])).expect("an empty object is canonical"));
         State {
@@ -326,6 +330,8 @@ impl State {
                 context,
                 steps: 0,
                 waited_ms: 0,
+                budget,
+                spent: 0,
                 workflow_started: None,
                 now: None,
                 deadlines: Vec::new(),

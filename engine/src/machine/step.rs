@@ -1,6 +1,7 @@
 //! The transitions: how a step of each kind goes from its input to its events.
 
 use super::listen::envelope;
+use super::refusal::Refusal;
 use super::scope::{Scope, canonical};
 use super::state::{Current, Doing, Frame, Phase};
 use super::{EMIT, EffectNeed, Machine};
@@ -170,6 +171,7 @@ impl Machine {
             Ok(Begun::Fork) => Some(self.fork(current, input)),
             Ok(Begun::Timer(duration_ms)) => Some(self.set_timer(current, input, duration_ms)),
             Ok(Begun::Effect(need)) => Some(self.intend(current, input, need)),
+            Ok(Begun::Refused(refusal)) => Some(self.refuse(current, input, refusal)),
             Err(fault) => self.fault(current, Some(input), fault),
         }
     }
@@ -259,6 +261,7 @@ impl Machine {
             }
             TaskKind::CallSkill { name, with } => {
                 let arguments = canonical(&self.fill(with, data.val(), scope)?)?;
+                let arguments = self.skills.complete(name, arguments, &data)?;
                 self.call(current, input, name, &arguments)
             }
         }
@@ -271,6 +274,10 @@ impl Machine {
         name: &str,
         arguments: &Value,
     ) -> Result<Begun, Fault> {
+        if let Some(refusal) = self.not_allowed(name) {
+            return Ok(Begun::Refused(refusal));
+        }
+        self.skills.check_input(name, arguments)?;
         match self.skills.find(name) {
             None => Err(Fault::new(
                 Code::InvalidInput,
@@ -279,6 +286,7 @@ impl Machine {
             Some(Skill::Pure(skill)) => {
                 let mut random = self.chain.seed().stream(&current.activation, name);
                 let output = skill.run(arguments, &mut random)?;
+                self.skills.check_output(name, &output)?;
                 let mut done = Done::plain(input.clone(), Datum::fresh(output));
                 (done.draws, done.words) = (random.draws(), random.words());
                 Ok(Begun::Done(done))
@@ -286,6 +294,9 @@ impl Machine {
             Some(Skill::Effect(skill)) => {
                 let request = skill.request(arguments)?;
                 self.fits(&[&Datum::fresh(request.clone())])?;
+                if let Some(refusal) = self.over_budget(name, &request) {
+                    return Ok(Begun::Refused(refusal));
+                }
                 Ok(Begun::Effect(EffectNeed {
                     activation: current.activation.clone(),
                     skill: name.into(),
@@ -490,6 +501,7 @@ enum Begun {
     Fork,
     Timer(u64),
     Effect(EffectNeed),
+    Refused(Refusal),
 }
 
 impl Begun {

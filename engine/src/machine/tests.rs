@@ -67,6 +67,7 @@ fn machine(document: &str, input: &str, seed: u64) -> Machine {
         key: "key".into(),
         generation: 0,
         root_seed: root.commitment(),
+        budget: None,
     };
     let chain = Chain::new(run, root.run_seed(run));
     let input = Value::from_json(input.as_bytes()).unwrap();
@@ -469,6 +470,7 @@ fn a_value_too_large_for_a_record_is_a_fault_of_its_step() {
         key: "k".into(),
         generation: 0,
         root_seed: root.commitment(),
+        budget: None,
     };
     let chain = Chain::new(run, root.run_seed(run));
     let machine = Machine::new(

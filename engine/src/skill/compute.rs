@@ -12,8 +12,8 @@
 //! | `sum` `min` `max` | `values`: array of numbers | see [`reduce`] |
 //! | `mean` | `values`, `rounding`? | see [`mean`] |
 
-use super::Pure;
 use super::arguments::{Arguments, describe, integer, short};
+use super::{About, Pure};
 use crate::fault::{Code, Fault};
 use crate::seed::Stream;
 use crate::value::{Val, Value, as_text};
@@ -27,7 +27,43 @@ const COUNT_MAX: usize = 100_000;
 /// The skill.
 pub(super) struct Compute;
 
+/// What each op needs.
+const INPUT: &str = r#"{
+  "type": "object",
+  "required": ["op"],
+  "properties": {
+    "op": {"enum": ["add", "bytes", "chance", "choose", "div", "draw", "max", "mean", "min", "mod", "mul", "sha256", "sub", "sum"]},
+    "a": {"type": "integer"}, "b": {"type": "integer"},
+    "count": {"type": "integer", "minimum": 0, "maximum": 100000},
+    "denominator": {"type": "integer", "minimum": 1}, "numerator": {"type": "integer", "minimum": 0},
+    "from": {"type": "array", "minItems": 1, "maxItems": 100000},
+    "max": {"type": "integer"}, "min": {"type": "integer"},
+    "rounding": {"enum": ["floor", "trunc"]},
+    "text": {"type": "string"}, "value": {},
+    "values": {"type": "array", "items": {"type": "number"}, "maxItems": 100000}
+  },
+  "additionalProperties": false,
+  "allOf": [
+    {"if": {"properties": {"op": {"const": "draw"}}}, "then": {"required": ["min", "max"]}},
+    {"if": {"properties": {"op": {"const": "chance"}}}, "then": {"required": ["numerator", "denominator"]}},
+    {"if": {"properties": {"op": {"const": "choose"}}}, "then": {"required": ["from"]}},
+    {"if": {"properties": {"op": {"const": "bytes"}}}, "then": {"required": ["count"]}},
+    {"if": {"properties": {"op": {"const": "sha256"}}}, "then": {"anyOf": [{"required": ["value"]}, {"required": ["text"]}]}},
+    {"if": {"properties": {"op": {"enum": ["add", "sub", "mul", "div", "mod"]}}}, "then": {"required": ["a", "b"]}},
+    {"if": {"properties": {"op": {"enum": ["sum", "min", "max", "mean"]}}}, "then": {"required": ["values"]}}
+  ]
+}"#;
+
 impl Pure for Compute {
+    fn about(&self) -> About {
+        About {
+            checked: false,
+            ..About::pure()
+                .summary("Seeded draws, digests and exact arithmetic")
+                .schemas(INPUT, r#"{"type": ["integer", "number", "boolean", "string", "array", "object", "null"]}"#)
+        }
+    }
+
     fn run(&self, arguments: &Value, random: &mut Stream) -> Result<Value, Fault> {
         let mut given = Arguments::of("compute", arguments)?;
         let op = given.text("op")?;

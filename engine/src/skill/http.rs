@@ -7,15 +7,20 @@
 //!
 //! The record is itself a valid set of arguments and its own record, so that `perform` reads what `request` wrote with the same
 //! code and trusts neither. What goes onto the wire besides: `Idempotency-Key`, which differs from log to log and therefore
-//! never appears in a record or an output. Connections are not kept: a kept one that the server has closed meanwhile would leave
-//! the outcome of a POST unknown. Proxies named by the environment are not used.
+//! never appears in a record or an output. Connections are kept for methods that may be repeated, and not for others: a kept one
+//! that the server has closed meanwhile would leave the outcome of a POST unknown. Proxies named by the environment are not used.
+//! Headers that let somebody in are references to secrets; an answer that echoes one is recorded with a mask in its place.
 
 mod answer;
 mod request;
+mod webhook;
 
-use super::{Effect, Policy};
+use super::{About, Effect, Latency, Policy};
 use crate::fault::{Code, Fault};
+use crate::secret::Scrubber;
 use crate::value::Value;
+pub(super) use webhook::WebhookSend;
+
 use request::{Body, Request};
 use std::fmt;
 use std::io::ErrorKind;
@@ -29,9 +34,33 @@ const RESPONSE_BYTES_MAX: u64 = 8 << 20;
 /// Most redirects followed for one request.
 const REDIRECTS_MAX: u32 = 10;
 
+/// Longest time that one request may be given.
+pub(super) const TIMEOUT_MS_MAX: usize = 600_000;
+
+/// Most connections that are kept, and how long.
+const IDLE_CONNECTIONS_MAX: usize = 16;
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// What a request can end in.
+pub(super) const FAILS: [Code; 10] = [
+    Code::Timeout,
+    Code::DnsFailure,
+    Code::ConnectionRefused,
+    Code::Http500,
+    Code::Http503,
+    Code::Http400,
+    Code::Http404,
+    Code::RateLimited,
+    Code::SchemaError,
+    Code::UnknownOutcome,
+];
+
 /// The skill.
 pub struct HttpCall {
+    /// Opens a connection for each request.
     agent: ureq::Agent,
+    /// Keeps connections.
+    keeping: ureq::Agent,
     connect_max: Duration,
     total_max: Duration,
 }
@@ -44,56 +73,82 @@ impl HttpCall {
 
     /// The skill with `connect_max` for finding the host and connecting, and `total_max` for everything.
     pub fn with_limits(connect_max: Duration, total_max: Duration) -> HttpCall {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_resolve(Some(connect_max))
-            .timeout_connect(Some(connect_max))
-            .timeout_global(Some(total_max))
-            .max_redirects_will_error(false)
-            .max_idle_connections(0)
-            .max_idle_connections_per_host(0)
-            .accept_encoding("")
-            .user_agent(concat!("aos/", env!("CARGO_PKG_VERSION")))
-            .proxy(None)
-            .build();
         HttpCall {
-            agent: ureq::Agent::with_parts(config, DefaultConnector::default(), Names::default()),
+            agent: agent(connect_max, total_max, 0),
+            keeping: agent(connect_max, total_max, IDLE_CONNECTIONS_MAX),
             connect_max,
             total_max,
         }
     }
 
-    fn send(&self, request: &Request, wire_key: &str) -> Result<Value, Failure> {
+    /// Whether these arguments make a request.
+    pub(super) fn check(arguments: &Value) -> Result<(), Fault> {
+        Request::read(arguments).map(drop)
+    }
+
+    /// The longest that this request may take.
+    fn limit(&self, request: &Request) -> Duration {
+        let asked = request.timeout_ms.and_then(|ms| u64::try_from(ms).ok());
+        asked.map_or(self.total_max, Duration::from_millis)
+    }
+
+    /// Sends a request with `extra` headers besides its own, once.
+    fn exchange(
+        &self,
+        request: &Request,
+        wire_key: &str,
+        extra: &[(&str, String)],
+    ) -> Result<Answer, Fault> {
+        let mut headers = Vec::with_capacity(request.headers.len() + extra.len());
+        let mut secrets = Vec::new();
+        for (name, value) in &request.headers {
+            let (value, secret) = value.resolve()?;
+            secrets.extend(secret);
+            headers.push((name.as_str(), value));
+        }
+        headers.extend(extra.iter().map(|(name, value)| (*name, value.clone())));
+        let scrubber = Scrubber::new(&secrets);
+        let answer = self
+            .send(request, wire_key, &headers)
+            .map_err(|failure| scrubber.fault(self.fault(request, failure)))?;
+        Ok(Answer { scrubber, ..answer })
+    }
+
+    fn send(
+        &self,
+        request: &Request,
+        wire_key: &str,
+        headers: &[(&str, String)],
+    ) -> Result<Answer, Failure> {
         let mut outgoing = ureq::http::Request::builder()
             .method(request.method.name())
             .uri(request.full_uri());
-        for (name, value) in &request.headers {
-            outgoing = outgoing.header(name, value);
+        for (name, value) in headers {
+            outgoing = outgoing.header(*name, value);
         }
         outgoing = outgoing.header("idempotency-key", wire_key);
         if let (Some(Body::Json(_)), false) = (&request.body, request.has_header("content-type")) {
             outgoing = outgoing.header("content-type", "application/json");
         }
         let redirects = if request.redirect { REDIRECTS_MAX } else { 0 };
+        let agent = match request.method.policy() {
+            Policy::Retry => &self.keeping,
+            Policy::Hold => &self.agent,
+        };
+        let limit = self.limit(request);
+        macro_rules! run {
+            ($body:expr) => {{
+                let outgoing = outgoing.body($body).map_err(|_| Failure::Unsendable)?;
+                let configured = agent
+                    .configure_request(outgoing)
+                    .max_redirects(redirects)
+                    .timeout_global(Some(limit));
+                agent.run(configured.build())?
+            }};
+        }
         let mut response = match request.wire_body() {
-            Some(body) => {
-                let outgoing = outgoing.body(body).map_err(|_| Failure::Unsendable)?;
-                self.agent.run(
-                    self.agent
-                        .configure_request(outgoing)
-                        .max_redirects(redirects)
-                        .build(),
-                )?
-            }
-            None => {
-                let outgoing = outgoing.body(()).map_err(|_| Failure::Unsendable)?;
-                self.agent.run(
-                    self.agent
-                        .configure_request(outgoing)
-                        .max_redirects(redirects)
-                        .build(),
-                )?
-            }
+            Some(body) => run!(body),
+            None => run!(()),
         };
         let status = response.status().as_u16();
         let last_good = if request.redirect { 399 } else { 299 };
@@ -106,7 +161,12 @@ impl HttpCall {
             .with_config()
             .limit(RESPONSE_BYTES_MAX + 1)
             .read_to_vec()?;
-        answer::output(request, status, response.headers(), &body).map_err(Failure::Content)
+        Ok(Answer {
+            status,
+            headers: response.headers().clone(),
+            body,
+            scrubber: Scrubber::default(),
+        })
     }
 
     fn fault(&self, request: &Request, failure: Failure) -> Fault {
@@ -119,7 +179,6 @@ impl HttpCall {
                     format!("{method} was answered with status {status}"),
                 )
             },
-            Failure::Content(fault) => fault,
             Failure::Unsendable => Fault::new(
                 Code::InvalidInput,
                 "http_call: expected a request that can be sent, found another",
@@ -144,7 +203,7 @@ impl HttpCall {
                 Code::Timeout,
                 format!(
                     "{method}: no complete answer within {}",
-                    seconds(self.total_max)
+                    seconds(self.limit(request))
                 ),
             ),
             Error::HostNotFound => Fault::new(
@@ -215,6 +274,21 @@ impl fmt::Debug for HttpCall {
 }
 
 impl Effect for HttpCall {
+    fn about(&self) -> About {
+        About {
+            checked: false,
+            cost: 1,
+            latency: Latency {
+                typical_ms: 200,
+                max_ms: u64::try_from(self.total_max.as_millis()).unwrap_or(u64::MAX),
+            },
+            fails: FAILS.to_vec(),
+            ..About::effect()
+                .summary("One HTTP request and its answer")
+                .schemas(request::INPUT, "true")
+        }
+    }
+
     fn request(&self, arguments: &Value) -> Result<Value, Fault> {
         Request::read(arguments)?.record()
     }
@@ -226,9 +300,37 @@ impl Effect for HttpCall {
 
     fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
         let request = Request::read(request)?;
-        self.send(&request, wire_key)
-            .map_err(|failure| self.fault(&request, failure))
+        let answer = self.exchange(&request, wire_key, &[])?;
+        let output = answer::output(&request, answer.status, &answer.headers, &answer.body);
+        output
+            .map_err(|fault| answer.scrubber.fault(fault))
+            .and_then(|output| answer.scrubber.value(output))
     }
+}
+
+/// An answer, and what may not be recorded of it.
+struct Answer {
+    status: u16,
+    headers: ureq::http::HeaderMap,
+    body: Vec<u8>,
+    scrubber: Scrubber,
+}
+
+fn agent(connect_max: Duration, total_max: Duration, idle_max: usize) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_resolve(Some(connect_max))
+        .timeout_connect(Some(connect_max))
+        .timeout_global(Some(total_max))
+        .max_redirects_will_error(false)
+        .max_idle_connections(idle_max)
+        .max_idle_connections_per_host(idle_max)
+        .max_idle_age(IDLE_MAX)
+        .accept_encoding("")
+        .user_agent(concat!("aos/", env!("CARGO_PKG_VERSION")))
+        .proxy(None)
+        .build();
+    ureq::Agent::with_parts(config, DefaultConnector::default(), Names::default())
 }
 
 /// Why there is no output.
@@ -239,8 +341,6 @@ enum Failure {
     Transport(ureq::Error),
     /// An answer outside the statuses that count as success.
     Status(u16),
-    /// An answer whose content cannot be read.
-    Content(Fault),
 }
 
 impl From<ureq::Error> for Failure {

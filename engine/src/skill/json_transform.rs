@@ -1,14 +1,16 @@
 //! `json_transform`: one jq expression over one value, `{"expression": text, "input": any}`.
 //!
+//! `query` is another name for `expression`. A step that leaves `input` out gives its own input.
+//!
 //! The expression is held to what expressions in documents are held to: the same functions, the same limits, exactly one output.
 //! It sees only its input; `now` and the variables of a workflow are not there, as a pure skill depends on its arguments alone.
 
-use super::Pure;
-use super::arguments::Arguments;
+use super::arguments::{Arguments, describe};
+use super::{About, Pure};
 use crate::expr::{Expr, ExprError};
 use crate::fault::{Code, Fault};
 use crate::seed::Stream;
-use crate::value::{Val, Value};
+use crate::value::{Val, Value, as_text};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 
@@ -40,10 +42,40 @@ impl JsonTransform {
     }
 }
 
+const INPUT: &str = r#"{
+  "type": "object",
+  "properties": {
+    "expression": {"type": "string", "description": "a jq expression"},
+    "query": {"type": "string", "description": "another name for expression"},
+    "input": {"description": "what it is applied to; the step's input by default"}
+  },
+  "anyOf": [{"required": ["expression"]}, {"required": ["query"]}],
+  "required": ["input"],
+  "additionalProperties": false
+}"#;
+
 impl Pure for JsonTransform {
+    fn about(&self) -> About {
+        About {
+            checked: false,
+            feeds: Some("input"),
+            after: ["compute", "exec", "http_call", "kv_get", "llm_invoke"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..About::pure()
+                .summary("One jq expression over one value")
+                .schemas(INPUT, "true")
+        }
+    }
+
     fn run(&self, arguments: &Value, _: &mut Stream) -> Result<Value, Fault> {
         let mut given = Arguments::of("json_transform", arguments)?;
-        let source = given.text("expression")?;
+        let source = match given.maybe("query") {
+            None => given.text("expression")?,
+            Some(query) => {
+                as_text(query).ok_or_else(|| given.wrong("query", "text", &describe(query)))?
+            }
+        };
         let input: &Val = given.must("input", "a value")?;
         given.end()?;
         let failed = |error: ExprError| {
@@ -101,6 +133,19 @@ mod tests {
         assert_eq!(
             run(r#"{"expression":"map(select(. > 1)) | add","input":[1,2,3]}"#),
             "5"
+        );
+    }
+
+    #[test]
+    fn query_is_another_name_for_expression() {
+        assert_eq!(run(r#"{"query":".x","input":{"x":1}}"#), "1");
+        assert_eq!(
+            refusal(r#"{"query":".x","expression":".x","input":{"x":1}}"#),
+            "json_transform: field `expression`: expected no such field, found one"
+        );
+        assert_eq!(
+            refusal(r#"{"query":1,"input":1}"#),
+            "json_transform: field `query`: expected text, found 1"
         );
     }
 

@@ -1,22 +1,28 @@
 //! Skills: what a step can call.
 //!
 //! A **pure** skill is a function of its arguments and its random stream; replay runs it again. An **effect** touches the
-//! outside; its answer is recorded, and replay uses the record.
+//! outside; its answer is recorded, and replay uses the record. Either implements one trait and says in `about` what it takes, gives,
+//! costs and touches; [`Skills`] holds them by name.
 
+mod about;
 mod arguments;
 mod compute;
+mod email;
+mod exec;
 mod http;
 mod json_transform;
+mod kv;
+mod llm;
+mod registry;
 
+pub use about::{About, Latency, Rate, Reach, Retry};
 pub use http::HttpCall;
+pub use registry::{Registered, Skills};
 
 use crate::fault::Fault;
+use crate::resource::Resources;
 use crate::seed::Stream;
 use crate::value::Value;
-use aos_format::digest::Digest;
-use aos_format::event::SkillRef;
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 /// What an effect whose outcome a crash left unknown leads to.
@@ -39,12 +45,37 @@ impl Policy {
 }
 
 /// A skill that is a function of its arguments.
+///
+/// ```
+/// use aos_engine::{fault::Fault, seed::Stream, skill::{About, Pure, Skill, Skills}, value::{Value, text}};
+///
+/// struct Shout;
+///
+/// impl Pure for Shout {
+///     fn about(&self) -> About {
+///         About::pure().schemas(r#"{"type": "string"}"#, r#"{"type": "string"}"#).summary("Upper case")
+///     }
+///     fn run(&self, arguments: &Value, _: &mut Stream) -> Result<Value, Fault> {
+///         let said = aos_engine::value::as_text(arguments.val()).unwrap_or_default();
+///         Ok(Value::from_val(&text(&said.to_uppercase()))?)
+///     }
+/// }
+///
+/// let mut skills = Skills::builtin();
+/// skills.add("shout", "1", Skill::pure(Shout));
+/// assert!(skills.check_input("shout", &Value::null()).is_err(), "the engine checks what the schema says");
+/// ```
 pub trait Pure: Send + Sync {
     /// Runs it. The same arguments and the same stream must give the same output, on any machine.
     ///
     /// # Errors
     /// The fault that the step ends in; its detail must be deterministic too.
     fn run(&self, arguments: &Value, random: &mut Stream) -> Result<Value, Fault>;
+
+    /// What it says of itself.
+    fn about(&self) -> About {
+        About::pure()
+    }
 }
 
 /// A skill that touches the outside.
@@ -63,6 +94,39 @@ pub trait Effect: Send + Sync {
     /// # Errors
     /// The fault that is recorded as the answer.
     fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault>;
+
+    /// Does it, once, with what the runs of its log share at hand. Skills that share nothing need not know.
+    ///
+    /// # Errors
+    /// As [`Effect::perform`].
+    fn perform_on(
+        &self,
+        shared: &Resources,
+        request: &Value,
+        wire_key: &str,
+    ) -> Result<Value, Fault> {
+        let _ = shared;
+        self.perform(request, wire_key)
+    }
+
+    /// What it says of itself.
+    fn about(&self) -> About {
+        About::effect()
+    }
+
+    /// Most units that this request may cost, where that is not what [`Effect::about`] says. A budget is checked against it
+    /// before the request is made.
+    fn estimate(&self, request: &Value) -> Option<u64> {
+        let _ = request;
+        None
+    }
+
+    /// Units that an answered request cost, where that is not the estimate: a function of request and answer alone, as replay
+    /// computes it again.
+    fn cost(&self, request: &Value, answer: &Value) -> Option<u64> {
+        let _ = (request, answer);
+        None
+    }
 }
 
 /// Either kind of skill.
@@ -74,60 +138,30 @@ pub enum Skill {
     Effect(Arc<dyn Effect>),
 }
 
-/// Skills by name.
-#[derive(Clone)]
-pub struct Skills {
-    by_name: BTreeMap<String, (String, Skill)>,
-}
+impl Skill {
+    /// A pure skill.
+    pub fn pure(skill: impl Pure + 'static) -> Skill {
+        Skill::Pure(Arc::new(skill))
+    }
 
-impl Skills {
-    /// No skills.
-    pub fn none() -> Skills {
-        Skills {
-            by_name: BTreeMap::new(),
+    /// An effect.
+    pub fn effect(skill: impl Effect + 'static) -> Skill {
+        Skill::Effect(Arc::new(skill))
+    }
+
+    /// What it says of itself.
+    pub fn about(&self) -> About {
+        match self {
+            Skill::Pure(skill) => skill.about(),
+            Skill::Effect(skill) => skill.about(),
         }
     }
 
-    /// The skills that come with AOS: `compute`, `json_transform`, `http_call`.
-    pub fn builtin() -> Skills {
-        let mut skills = Skills::none();
-        skills.add("compute", "1", Skill::Pure(Arc::new(compute::Compute)));
-        skills.add(
-            "json_transform",
-            "1",
-            Skill::Pure(Arc::new(json_transform::JsonTransform::default())),
-        );
-        skills.add("http_call", "1", Skill::Effect(Arc::new(HttpCall::new())));
-        skills
-    }
-
-    /// Adds or replaces a skill. Another behaviour needs another version: START records it.
-    pub fn add(&mut self, name: &str, version: &str, skill: Skill) {
-        self.by_name.insert(name.into(), (version.into(), skill));
-    }
-
-    /// The skill of that name.
-    pub fn find(&self, name: &str) -> Option<&Skill> {
-        self.by_name.get(name).map(|(_, skill)| skill)
-    }
-
-    /// All names, ascending.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.by_name.keys().map(String::as_str)
-    }
-
-    /// What START records of a skill.
-    pub fn reference(&self, name: &str) -> Option<SkillRef> {
-        self.by_name.get(name).map(|(version, _)| SkillRef {
-            name: name.into(),
-            version: version.clone(),
-            digest: Digest::labelled("aos.skill.v1", &[name.as_bytes(), version.as_bytes()]),
-        })
-    }
-}
-
-impl fmt::Debug for Skills {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.by_name.keys()).finish()
+    /// `pure` or `effect`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Skill::Pure(_) => "pure",
+            Skill::Effect(_) => "effect",
+        }
     }
 }

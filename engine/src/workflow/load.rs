@@ -9,7 +9,7 @@ use super::task::{Tasks, timeout};
 use super::{Definition, Settings, skills, source};
 use crate::value::Value;
 use aos_format::digest::Digest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Largest limit or interval in steps: what a double holds exactly.
@@ -74,6 +74,7 @@ fn read_root<'d>(
         output_schema: None,
         timeout: None,
         settings: Settings::default(),
+        allow: None,
         skills: Vec::new(),
         calls: Vec::new(),
     };
@@ -199,16 +200,30 @@ fn document(
             .keep(metadata.value.map("metadata"))
             .unwrap_or_default();
         if let Some(aos) = entries.iter().find(|entry| entry.key == "aos") {
-            definition.settings = tasks.keep(settings(aos)).unwrap_or_default();
+            (definition.settings, definition.allow) = tasks.keep(settings(aos)).unwrap_or_default();
         }
     }
     tasks.end(fields);
     Ok(())
 }
 
-fn settings(entry: &Entry) -> Result<Settings, DocumentError> {
+fn settings(entry: &Entry) -> Result<(Settings, Option<BTreeSet<String>>), DocumentError> {
     let mut settings = Settings::default();
     let mut fields = Fields::of_entry(entry)?;
+    let allow = match fields.maybe("allow") {
+        None => None,
+        Some(entry) => Some(
+            entry
+                .value
+                .list("allow")?
+                .iter()
+                .map(|name| name.text("allow").map(str::to_owned))
+                .collect::<Result<_, _>>()?,
+        ),
+    };
+    if let Some(entry) = fields.maybe("budget") {
+        settings.budget = Some(entry.value.number("budget", 0..=i64::MAX as u64)?);
+    }
     if let Some(entry) = fields.maybe("checkpoint_every") {
         settings.checkpoint_every = entry.value.number("checkpoint_every", 1..=STEPS_LIMIT)?;
     }
@@ -216,7 +231,7 @@ fn settings(entry: &Entry) -> Result<Settings, DocumentError> {
         settings.steps_max = entry.value.number("steps_max", 1..=STEPS_LIMIT)?;
     }
     fields.end()?;
-    Ok(settings)
+    Ok((settings, allow))
 }
 
 fn form(entry: &Entry, s: &str, expected: &str) -> DocumentError {

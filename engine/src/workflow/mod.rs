@@ -48,6 +48,7 @@ pub use crate::expr::TimeReads;
 use crate::expr::{Expr, Template};
 use crate::value::Value;
 use node::Place;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A document that was read, checked and compiled.
@@ -85,6 +86,8 @@ pub struct Definition {
     pub timeout: Option<Wait>,
     /// AOS settings.
     pub settings: Settings,
+    /// The skills that its runs may call, as `metadata.aos.allow` lists them; all where there is no list.
+    pub allow: Option<BTreeSet<String>>,
     /// Names of the skills that are called, ascending, each once; `call: http` counts as `http_call`.
     pub skills: Vec<String>,
     /// Where each skill is named.
@@ -98,6 +101,8 @@ pub struct Settings {
     pub steps_max: u64,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
+    /// Most units that the effects of a run may cost together.
+    pub budget: Option<u64>,
 }
 
 impl Default for Settings {
@@ -105,6 +110,7 @@ impl Default for Settings {
         Settings {
             steps_max: crate::machine::STEPS_MAX,
             checkpoint_every: 1000,
+            budget: None,
         }
     }
 }

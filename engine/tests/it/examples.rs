@@ -71,6 +71,7 @@ fn run(
         key: key.into(),
         generation: 0,
         root_seed: root.commitment(),
+        budget: None,
     };
     let chain = Chain::new(id, root.run_seed(id));
     let stride = Stride::from_log2(26).unwrap();

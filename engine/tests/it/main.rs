@@ -5,10 +5,12 @@
     reason = "helpers of tests, too, stop at what must not happen"
 )]
 
+mod budget;
 mod bulk;
 mod crash;
 mod effects;
 mod examples;
+mod kv;
 mod language;
 mod rust_workflow;
 mod support;

@@ -57,6 +57,7 @@ pub fn request(definition: &Arc<Definition>, key: &str, input: &str, seed: u64) 
         input: Value::from_json(input.as_bytes()).unwrap(),
         root: RootSeed::from_number(seed),
         on_conflict: OnConflict::Refuse,
+        budget: None,
     }
 }
 

@@ -18,7 +18,7 @@
 //! #     let log = Arc::new(aos_store::Log::open(disk.clone(), Path::new(name), &options)?.0);
 //! #     let engine = Engine::new(log.clone(), Arc::new(Skills::builtin()), Clock::default())?;
 //! #     let definition = Arc::new(Definition::load(br#"[{"skill": "compute", "params": {"op": "sha256", "value": "${ . }"}}]"#)?);
-//! #     let request = Request { definition, key: Some("k".into()), input: Value::from_json(input.as_bytes())?, root: RootSeed::from_number(7), on_conflict: OnConflict::Refuse };
+//! #     let request = Request { definition, key: Some("k".into()), input: Value::from_json(input.as_bytes())?, root: RootSeed::from_number(7), on_conflict: OnConflict::Refuse, budget: None };
 //! #     if let Begun::Run(mut run) = engine.start(&request)? { engine.drive(&mut run)?; }
 //! #     log.flush()?;
 //! #     drop(engine);

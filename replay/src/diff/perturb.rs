@@ -79,6 +79,7 @@ pub fn perturb(
             key: "perturb".into(),
             generation: 0,
             root_seed: root.commitment(),
+            budget: None,
         },
         definition,
         run,

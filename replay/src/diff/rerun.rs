@@ -473,11 +473,17 @@ pub(crate) fn start_info(start: &StoredRecord) -> StartInfo {
     let key = tag(VOLATILE_KEY).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let generation = tag(VOLATILE_GENERATION).and_then(|bytes| bytes.try_into().ok());
     let root_seed = tag(VOLATILE_ROOT_SEED).and_then(|bytes| bytes.try_into().ok());
-    StartInfo {
+    let mut info = StartInfo {
         key: key.unwrap_or_default(),
         generation: generation.map(u64::from_le_bytes).unwrap_or_default(),
         root_seed: root_seed.map(Digest).unwrap_or_default(),
+        budget: None,
+    };
+    if let Ok(Event::Start(event)) = aos_engine::history::read_event(start) {
+        // A flag that this build does not know shows as a difference of the START made again.
+        let _ = info.read_behaviour(&event.behaviour);
     }
+    info
 }
 
 /// A machine as a CHECKPOINT of a run says it was, whose chain goes on behind `before`, the last event in front of it.

@@ -57,6 +57,7 @@ pub fn dice(count: usize) -> Arc<SimDisk> {
             input: Value::from_json(format!("{{\"n\":{number}}}").as_bytes()).unwrap(),
             root: RootSeed::from_number(7),
             on_conflict: OnConflict::Refuse,
+            budget: None,
         };
         let Begun::Run(mut run) = engine.start(&request).unwrap() else {
             panic!("a new key")
@@ -133,6 +134,7 @@ fn lanes_are_verified_and_made_again_with_their_checkpoints() {
         input: Value::null(),
         root: RootSeed::from_number(7),
         on_conflict: OnConflict::Refuse,
+        budget: None,
     };
     let Begun::Run(mut run) = engine.start(&request).unwrap() else {
         panic!("a new key")

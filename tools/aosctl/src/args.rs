@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::command::{Mock, Query, Simulate, SkillsArgs};
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -83,6 +84,18 @@ pub enum Command {
     /// List or take checkpoints
     #[command(subcommand)]
     Checkpoint(Checkpoint),
+    /// Say whether a plan can be done, what it costs, takes and risks; execute nothing
+    Simulate(Simulate),
+    /// Say where runs stand: limits, budget, last outcomes
+    Query(Query),
+    /// List the skills that steps can call, or show one
+    #[command(subcommand)]
+    Skills(SkillsArgs),
+    /// Say what this build can do
+    Capabilities,
+    /// Serve what stands for the outside in tests and demonstrations
+    #[command(subcommand)]
+    Mock(Mock),
     /// Look into a log, or check it
     #[command(subcommand)]
     Log(Log),
@@ -117,9 +130,19 @@ pub enum Command {
     Completions(Completions),
 }
 
+/// What is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum DemoStory {
+    // A plan of three skills: judged, run against servers of its own, replayed without them.
+    Btc,
+}
+
 /// `demo`
 #[derive(Args, Debug)]
 pub struct Demo {
+    /// `btc`: judge a plan, run it against local servers, replay it without them
+    #[arg(value_enum, value_name = "STORY")]
+    pub story: Option<DemoStory>,
     /// Directory to work in, kept afterwards; a temporary one by default
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -201,6 +224,9 @@ pub struct Run {
     /// What a key that was started with something else leads to; refused by default
     #[arg(long, value_enum, value_name = "WHAT")]
     pub on_conflict: Option<OnConflict>,
+    /// Units that the effects of a run may cost together; a document may set less
+    #[arg(long, value_name = "UNITS")]
+    pub budget: Option<u64>,
     /// Length of a segment when the log is created, a power of two; with K, M or G [default: 64M]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub stride: Option<u64>,

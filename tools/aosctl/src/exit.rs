@@ -32,6 +32,40 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// All of them, by their numbers.
+    pub const ALL: [Exit; 12] = [
+        Exit::Yes,
+        Exit::No,
+        Exit::Usage,
+        Exit::Refused,
+        Exit::NotFound,
+        Exit::Damaged,
+        Exit::Environment,
+        Exit::Undecided,
+        Exit::Limit,
+        Exit::Bug,
+        Exit::Interrupted,
+        Exit::Terminated,
+    ];
+
+    /// What it means, in a few words.
+    pub fn means(self) -> &'static str {
+        match self {
+            Exit::Yes => "yes",
+            Exit::No => "no: a mismatch, a difference, a check or run that failed",
+            Exit::Usage => "the command line or a document makes no sense",
+            Exit::Refused => "refused: a conflict or a policy",
+            Exit::NotFound => "not found",
+            Exit::Damaged => "damaged input",
+            Exit::Environment => "environment: disk, lock, permission",
+            Exit::Undecided => "undecided: nothing false found, not all could be checked",
+            Exit::Limit => "a limit or budget is exhausted",
+            Exit::Bug => "a bug in AOS",
+            Exit::Interrupted => "stopped by SIGINT, resumable",
+            Exit::Terminated => "stopped by SIGTERM, resumable",
+        }
+    }
+
     /// The number given to the system.
     pub fn number(self) -> u8 {
         match self {

@@ -108,6 +108,19 @@ pub fn reader(path: &Path) -> Result<LogReader, Failure> {
     LogReader::open(Arc::new(RealDisk), path).map_err(failure::store(path))
 }
 
+/// The values of a log as a reader has them.
+pub struct Stored<'a>(pub &'a LogReader);
+
+impl aos_engine::history::Values for Stored<'_> {
+    fn bytes(
+        &self,
+        record: &aos_store::StoredRecord,
+        slot: u8,
+    ) -> Result<Option<Vec<u8>>, aos_store::Error> {
+        aos_engine::run::stored(aos_store::Source::value(self.0, record, slot))
+    }
+}
+
 /// An engine on an open log with the skills that come with AOS.
 ///
 /// # Errors

@@ -180,6 +180,7 @@ fn request(plan: &Plan, number: u64) -> Result<Request, Violation> {
         input: Value::from_json(b"{}").map_err(|e| failed(e.to_string()))?,
         root: RootSeed::from_number(plan.seed),
         on_conflict: OnConflict::Refuse,
+        budget: None,
     })
 }
 

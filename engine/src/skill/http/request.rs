@@ -2,7 +2,9 @@
 
 use super::super::Policy;
 use super::super::arguments::{Arguments, describe, short};
+use super::TIMEOUT_MS_MAX;
 use crate::fault::Fault;
+use crate::secret::{Secret, SecretRef};
 use crate::value::{Val, Value, as_text, object, text};
 use ureq::http::{HeaderName, HeaderValue, Uri};
 
@@ -17,6 +19,37 @@ const HEADERS_RESERVED: [&str; 8] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Headers whose values let somebody in. Their values come from secrets: a text in a document would stand in the log.
+const HEADERS_SECRET: [&str; 8] = [
+    "api-key",
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-auth-token",
+    "x-csrf-token",
+];
+
+/// JSON Schema of the arguments.
+pub(super) const INPUT: &str = r#"{
+  "type": "object",
+  "properties": {
+    "method": {"type": "string", "description": "GET by default"},
+    "endpoint": {"anyOf": [{"type": "string"}, {"type": "object", "required": ["uri"]}]},
+    "uri": {"type": "string"},
+    "url": {"type": "string"},
+    "headers": {"type": ["object", "null"]},
+    "query": {"type": ["object", "null"]},
+    "body": {"description": "JSON, or text where the headers say so"},
+    "output": {"enum": ["raw", "content", "response"]},
+    "redirect": {"type": "boolean"},
+    "timeout_ms": {"type": "integer", "minimum": 1, "maximum": 600000}
+  },
+  "anyOf": [{"required": ["url"]}, {"required": ["endpoint"]}, {"required": ["uri"]}],
+  "additionalProperties": false
+}"#;
 
 /// Request methods. `CONNECT` is not among them: it makes a tunnel, not an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,6 +137,15 @@ pub(super) enum Body {
     Text(String),
 }
 
+/// The value of a header.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum HeaderText {
+    /// As it is sent.
+    Plain(String),
+    /// A reference to a secret: its file, and what is put before it.
+    Secret(String, String),
+}
+
 /// A checked request.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -111,13 +153,15 @@ pub(super) struct Request {
     /// As given, without `query`.
     uri: String,
     /// Lower-case names, ascending, each once.
-    pub(super) headers: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, HeaderText)>,
     /// In the order of canonical keys; a key with several values stands several times.
     query: Vec<(String, Vec<String>)>,
     body_value: Val,
     pub(super) body: Option<Body>,
     pub(super) output: Output,
     pub(super) redirect: bool,
+    /// Milliseconds for everything, where it is not the skill's own limit.
+    pub(super) timeout_ms: Option<usize>,
 }
 
 impl Request {
@@ -135,6 +179,10 @@ impl Request {
             Some(Val::Bool(redirect)) => *redirect,
             Some(other) => return Err(given.wrong("redirect", "true or false", &describe(other))),
         };
+        let timeout_ms = given.maybe_count("timeout_ms", TIMEOUT_MS_MAX)?;
+        if timeout_ms == Some(0) {
+            return Err(given.wrong("timeout_ms", "at least 1", "0"));
+        }
         given.end()?;
         let body = body(&given, method, &headers, &body_value)?;
         let request = Request {
@@ -146,6 +194,7 @@ impl Request {
             body,
             output,
             redirect,
+            timeout_ms,
         };
         if request.full_uri().parse::<Uri>().is_err() {
             return Err(given.wrong("query", "parameters that leave the URI valid", "others"));
@@ -162,7 +211,7 @@ impl Request {
             };
             (text(name), value)
         });
-        let record = object([
+        let mut fields = vec![
             ("body", self.body_value.clone()),
             ("headers", self.headers_value()),
             ("method", text(self.method.name())),
@@ -170,8 +219,11 @@ impl Request {
             ("query", Val::obj(query.collect())),
             ("redirect", Val::Bool(self.redirect)),
             ("uri", text(&self.uri)),
-        ]);
-        Value::from_val(&record).map_err(super::answer::not_a_value)
+        ];
+        if let Some(ms) = self.timeout_ms {
+            fields.push(("timeout_ms", Val::from(ms)));
+        }
+        Value::from_val(&object(fields)).map_err(super::answer::not_a_value)
     }
 
     /// The headers as an object.
@@ -179,7 +231,7 @@ impl Request {
         Val::obj(
             self.headers
                 .iter()
-                .map(|(name, value)| (text(name), text(value)))
+                .map(|(name, value)| (text(name), value.value()))
                 .collect(),
         )
     }
@@ -291,7 +343,7 @@ fn check_uri(given: &Arguments<'_>, name: &str, uri: &str) -> Result<(), Fault> 
     Ok(())
 }
 
-fn headers(given: &mut Arguments<'_>) -> Result<Vec<(String, String)>, Fault> {
+fn headers(given: &mut Arguments<'_>) -> Result<Vec<(String, HeaderText)>, Fault> {
     let mut headers = Vec::new();
     for (name, value) in map(given, "headers")? {
         let place = format!("headers/{name}");
@@ -302,11 +354,7 @@ fn headers(given: &mut Arguments<'_>) -> Result<Vec<(String, String)>, Fault> {
         if HEADERS_RESERVED.contains(&lower.as_str()) {
             return Err(given.wrong(&place, "no header that the request sets itself", "one"));
         }
-        let value = scalar(value)
-            .ok_or_else(|| given.wrong(&place, "text, a number or a boolean", &describe(value)))?;
-        if HeaderValue::from_str(&value).is_err() {
-            return Err(given.wrong(&place, "a value of visible ASCII characters", "others"));
-        }
+        let value = header_text(given, &place, &lower, value)?;
         headers.push((lower, value));
     }
     headers.sort();
@@ -318,6 +366,57 @@ fn headers(given: &mut Arguments<'_>) -> Result<Vec<(String, String)>, Fault> {
         ));
     }
     Ok(headers)
+}
+
+impl HeaderText {
+    fn value(&self) -> Val {
+        match self {
+            HeaderText::Plain(value) => text(value),
+            HeaderText::Secret(file, prefix) => self::secret(file, prefix).value(),
+        }
+    }
+
+    /// As it is sent; the secret comes beside it, so that it can be looked for in the answer.
+    pub(super) fn resolve(&self) -> Result<(String, Option<Secret>), Fault> {
+        match self {
+            HeaderText::Plain(value) => Ok((value.clone(), None)),
+            HeaderText::Secret(file, prefix) => {
+                let secret = self::secret(file, prefix).resolve()?;
+                Ok((secret.prefixed(prefix)?, Some(secret)))
+            }
+        }
+    }
+}
+
+fn secret(file: &str, prefix: &str) -> SecretRef {
+    SecretRef {
+        file: file.into(),
+        prefix: prefix.into(),
+    }
+}
+
+fn header_text(
+    given: &Arguments<'_>,
+    place: &str,
+    name: &str,
+    value: &Val,
+) -> Result<HeaderText, Fault> {
+    if let Some(at) = SecretRef::read(value) {
+        return Ok(HeaderText::Secret(at.file, at.prefix));
+    }
+    let plain = scalar(value).ok_or_else(|| {
+        let expected = "text, a number, a boolean or a secret {\"file\": PATH}";
+        given.wrong(place, expected, &describe(value))
+    })?;
+    if HEADERS_SECRET.contains(&name) {
+        let expected =
+            "a secret {\"file\": PATH, \"prefix\": TEXT}, as a text would stand in the log";
+        return Err(given.wrong(place, expected, "a text"));
+    }
+    if HeaderValue::from_str(&plain).is_err() {
+        return Err(given.wrong(place, "a value of visible ASCII characters", "others"));
+    }
+    Ok(HeaderText::Plain(plain))
 }
 
 fn query(given: &mut Arguments<'_>) -> Result<Vec<(String, Vec<String>)>, Fault> {
@@ -374,7 +473,7 @@ fn output(given: &mut Arguments<'_>) -> Result<Output, Fault> {
 fn body(
     given: &Arguments<'_>,
     method: Method,
-    headers: &[(String, String)],
+    headers: &[(String, HeaderText)],
     value: &Val,
 ) -> Result<Option<Body>, Fault> {
     if matches!(value, Val::Null) {
@@ -390,7 +489,10 @@ fn body(
     let content_type = headers
         .iter()
         .find(|(name, _)| name == "content-type")
-        .map(|(_, value)| value.as_str());
+        .and_then(|(_, value)| match value {
+            HeaderText::Plain(value) => Some(value.as_str()),
+            HeaderText::Secret(..) => None,
+        });
     match content_type {
         Some(content_type) if !super::answer::is_json(content_type) => match as_text(value) {
             Some(text) => Ok(Some(Body::Text(text.into()))),

@@ -514,3 +514,87 @@ fn a_record_from_a_damaged_log_is_refused_and_nothing_is_sent() {
     );
     assert!(server.seen().is_empty());
 }
+
+#[test]
+fn a_header_that_lets_somebody_in_is_a_secret_and_its_echo_is_masked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "t0p-s3cret\n").unwrap();
+    let echo = answer(
+        "200 OK\r\nContent-Type: application/json\r\nX-Echo: t0p-s3cret",
+        br#"{"you":"Bearer t0p-s3cret"}"#,
+    );
+    let server = Server::new(&[&echo]);
+    let header = format!(r#"{{"file":"{}","prefix":"Bearer "}}"#, file.display());
+    let arguments =
+        format!(r#"{{"url":"$/","output":"response","headers":{{"Authorization":{header}}}}}"#);
+    let output = call(&server, &arguments).unwrap();
+    assert!(
+        server.seen()[0]
+            .to_lowercase()
+            .contains("authorization: bearer t0p-s3cret")
+    );
+    assert!(!output.contains("t0p-s3cret"), "{output}");
+    assert!(output.contains(r#""you":"Bearer [secret]""#), "{output}");
+    assert!(
+        output.contains(&format!(r#""authorization":{header}"#)),
+        "{output}"
+    );
+    for name in [
+        "authorization",
+        "Cookie",
+        "X-API-Key",
+        "Proxy-Authorization",
+    ] {
+        let detail = refusal(&format!(
+            r#"{{"url":"http://a/","headers":{{"{name}":"Bearer abc"}}}}"#
+        ));
+        assert!(
+            detail.contains("as a text would stand in the log"),
+            "{detail}"
+        );
+        assert!(!detail.contains("abc"), "{detail}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    let fault = call(&server, &arguments).unwrap_err();
+    assert_eq!(
+        fault.code,
+        Code::PermissionDenied,
+        "without the secret nothing is sent"
+    );
+}
+
+#[test]
+fn a_request_has_a_limit_of_its_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let arguments = format!(
+        r#"{{"url":"http://{}/","timeout_ms":40}}"#,
+        listener.local_addr().unwrap()
+    );
+    let skill = HttpCall::new();
+    let request = skill.request(&json(&arguments)).unwrap();
+    assert!(show(&request).contains(r#""timeout_ms":40"#));
+    let fault = skill.perform(&request, "k").unwrap_err();
+    assert_eq!(
+        (fault.code, fault.detail.as_str()),
+        (Code::Timeout, "GET: no complete answer within 40 ms")
+    );
+    assert!(refusal(r#"{"url":"http://a/","timeout_ms":0}"#).contains("timeout_ms"));
+    assert!(refusal(r#"{"url":"http://a/","timeout_ms":600001}"#).contains("timeout_ms"));
+}
+
+#[test]
+fn connections_are_kept_for_what_may_be_repeated_only() {
+    for (method, connections) in [("get", 1), ("post", 3)] {
+        let server = crate::mock::Server::start(|_| crate::mock::Reply::json(200, "{}")).unwrap();
+        let skill = HttpCall::new();
+        let arguments = format!(r#"{{"method":"{method}","url":"{}/"}}"#, server.base());
+        let request = skill.request(&json(&arguments)).unwrap();
+        for _ in 0..3 {
+            skill.perform(&request, "k").unwrap();
+        }
+        let seen = server.seen();
+        let last = seen.iter().map(|asked| asked.connection).max().unwrap();
+        assert_eq!((seen.len(), last + 1), (3, connections), "{method}");
+    }
+}

@@ -152,6 +152,7 @@ impl Make {
             key: self.key.clone(),
             generation: 0,
             root_seed: self.root.commitment(),
+            budget: None,
         };
         let input = Value::from_json(self.input.as_bytes()).unwrap();
         let chain = Chain::new(run, seed);

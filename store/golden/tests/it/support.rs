@@ -61,6 +61,7 @@ pub fn grow(disk: &SimDisk, keys: std::ops::Range<u64>) {
             input: Value::from_json(input.as_bytes()).unwrap(),
             root: RootSeed::from_number(7),
             on_conflict: OnConflict::Refuse,
+            budget: None,
         };
         let Begun::Run(mut run) = engine.start(&request).unwrap() else {
             panic!("a new key starts a run");

@@ -81,7 +81,7 @@ pub fn demo(args: &Demo, out: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// The directory to work in, and what removes it afterwards.
-fn directory(args: &Demo) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
+pub fn directory(args: &Demo) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
     let Some(dir) = &args.dir else {
         let temporary = tempfile::Builder::new().prefix("aos-demo-").tempdir();
         let temporary =
@@ -121,7 +121,8 @@ struct Story {
     quiet: bool,
 }
 
-fn wrong(message: impl Into<String>) -> Failure {
+/// Something is not as it should be.
+pub fn wrong(message: impl Into<String>) -> Failure {
     Failure::new(failure::DEMO, Exit::Bug, message)
         .next("aosctl demo --dir DIR, and look at what is left there")
 }

@@ -3,6 +3,7 @@
 mod against;
 pub mod backup;
 pub mod bisect;
+mod btc;
 pub mod check;
 mod checkpoint;
 mod demo;
@@ -15,7 +16,9 @@ pub mod import;
 pub mod key;
 mod log;
 pub mod minimize;
+mod mock;
 pub mod perturb;
+mod query;
 mod replay;
 mod resolve;
 mod resume;
@@ -24,13 +27,20 @@ mod runs;
 pub mod salvage;
 mod sample;
 mod show;
+mod simulate;
+mod skills;
 pub mod steer;
 pub mod summary;
 #[cfg(feature = "tui")]
 pub mod tui;
 pub mod whatif;
 
-use crate::args::{Checkpoint, Command, Log};
+pub use mock::Mock;
+pub use query::Query;
+pub use simulate::Simulate;
+pub use skills::SkillsArgs;
+
+use crate::args::{Checkpoint, Command, DemoStory, Log};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -42,7 +52,10 @@ use aos_engine::machine::Control;
 /// What kept it from being done; everything else is in the exit code.
 pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
-        Command::Demo(args) => demo::demo(args, out),
+        Command::Demo(args) => match args.story {
+            None => demo::demo(args, out),
+            Some(DemoStory::Btc) => btc::btc(args, out),
+        },
         Command::Run(args) => run::run(args, out),
         Command::Resume(args) => resume::resume(args, out),
         Command::Resolve(args) => resolve::resolve(args, out),
@@ -61,6 +74,11 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Tui(args) => tui::tui(args),
         Command::Checkpoint(Checkpoint::Ls(args)) => checkpoint::list(args, out),
         Command::Checkpoint(Checkpoint::Take(args)) => checkpoint::take(args, out),
+        Command::Simulate(args) => simulate::simulate(args, out),
+        Command::Query(args) => query::query(args, out),
+        Command::Skills(args) => skills::skills(args, out),
+        Command::Mock(args) => mock::mock(args, out),
+        Command::Capabilities => skills::capabilities(out),
         Command::Log(Log::Stat(args)) => log::stat(args, out),
         Command::Log(Log::Cat(args)) => log::cat(args, out),
         Command::Log(Log::Export(args)) => log::export(args, out),

@@ -77,6 +77,7 @@ fn drive(args: &Run, out: &mut Output) -> Result<Exit, Failure> {
             Some(OnConflict::Existing) => engine::OnConflict::Existing,
             Some(OnConflict::NewGeneration) => engine::OnConflict::NewGeneration,
         },
+        budget: args.budget,
     };
     let drive = Drive {
         path: &args.log,

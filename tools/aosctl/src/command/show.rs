@@ -6,6 +6,7 @@ use crate::failure::{self, Failure};
 use crate::logs;
 use crate::output::{Cell, Object, Output, printable, talk};
 use crate::record::{Shown, values};
+use aos_engine::outcome::outcomes;
 use aos_format::record::StreamId;
 use aos_store::{RunRow, Source};
 
@@ -55,9 +56,15 @@ pub fn show(args: &Show, out: &mut Output) -> Result<Exit, Failure> {
         });
     }
     if out.form() == Form::Json {
+        let outcomes = outcomes(&records, &logs::Stored(&reader)).map_err(|source| {
+            let run = row.run;
+            failure::engine(&args.log)(aos_engine::Error::History { run, source })
+        })?;
+        let outcomes: Vec<Object> = outcomes.iter().map(super::query::outcome).collect();
         out.object(
             &header(&row)
                 .with("schema", "aos.history.v1")
+                .with("outcomes", outcomes)
                 .with("history", rows),
         )?;
     } else {

@@ -1,0 +1,105 @@
+//! What this build can do, for programs that decide what to ask of it.
+
+use crate::fault::Code;
+use crate::machine::{SEMANTICS, STEPS_MAX};
+use crate::seed::RNG_SCHEME;
+use crate::value::VALUE_BYTES_MAX;
+use crate::workflow::{DOCUMENT_BYTES_MAX, DOCUMENT_DEPTH_MAX, DOCUMENT_NODES_MAX, WAIT_MS_MAX};
+
+/// Versions that documents and logs depend on, by name.
+pub const VERSIONS: &[(&str, &str)] = &[
+    ("aos", env!("CARGO_PKG_VERSION")),
+    ("dsl", "1.0"),
+    ("log-format", "1"),
+    ("rng", RNG_SCHEME),
+];
+
+/// Version of what documents mean.
+pub const SEMANTICS_VERSION: u64 = SEMANTICS;
+
+/// Limits that every run keeps to, by name.
+pub const LIMITS: &[(&str, u64)] = &[
+    ("document_bytes_max", DOCUMENT_BYTES_MAX as u64),
+    ("document_depth_max", DOCUMENT_DEPTH_MAX as u64),
+    ("document_nodes_max", DOCUMENT_NODES_MAX as u64),
+    ("steps_max", STEPS_MAX),
+    ("value_bytes_max", VALUE_BYTES_MAX as u64),
+    ("wait_ms_max", WAIT_MS_MAX),
+];
+
+/// Settings that a document may make in `metadata.aos`, with what they set.
+pub const SETTINGS: &[(&str, &str)] = &[
+    ("allow", "the skills that a run may call"),
+    (
+        "budget",
+        "units that the effects of a run may cost together",
+    ),
+    ("checkpoint_every", "steps between two checkpoints"),
+    ("steps_max", "most steps of a run"),
+];
+
+/// Tasks of the workflow language, each with the least document that has one.
+pub const TASKS: &[(&str, &str)] = &[
+    (
+        "call http",
+        "call: http, with: {method: get, endpoint: 'http://localhost/'}",
+    ),
+    ("call skill", "call: compute, with: {op: add, a: 1, b: 2}"),
+    ("do", "do: [{b: {set: {x: 1}}}]"),
+    ("for", "for: {in: '[1]'}, do: [{b: {set: {x: 1}}}]"),
+    (
+        "raise",
+        "raise: {error: {type: 'https://example.com/e', status: 400}}",
+    ),
+    ("set", "set: {x: 1}"),
+    ("switch", "switch: [{c: {then: end}}]"),
+    ("wait", "wait: {seconds: 1}"),
+];
+
+/// What else the language has.
+pub const FEATURES: &[&str] = &[
+    "expressions: jq, strict",
+    "export.as",
+    "if",
+    "input.from",
+    "output.as",
+    "short form: a list of skills",
+    "then: continue, exit, end, names",
+];
+
+/// The closed taxonomy of failures.
+pub fn failures() -> &'static [Code] {
+    Code::ALL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::Definition;
+
+    #[test]
+    fn every_task_that_is_named_loads() {
+        for (name, task) in TASKS {
+            let document = format!(
+                "document: {{dsl: '1.0.3', namespace: t, name: t, version: '1.0.0'}}\ndo: [{{a: {{{task}}}}}]"
+            );
+            let loaded = Definition::load(document.as_bytes());
+            assert!(loaded.is_ok(), "{name}: {}", loaded.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn every_setting_that_is_named_loads_and_others_do_not() {
+        let load = |setting: &str, value: &str| {
+            let document = format!(
+                "document: {{dsl: '1.0.3', namespace: t, name: t, version: '1.0.0', metadata: {{aos: {{{setting}: {value}}}}}}}\ndo: [{{a: {{set: {{x: 1}}}}}}]"
+            );
+            Definition::load(document.as_bytes())
+        };
+        for (name, _) in SETTINGS {
+            let value = if *name == "allow" { "[compute]" } else { "7" };
+            assert!(load(name, value).is_ok(), "{name}");
+        }
+        assert!(load("speed", "7").is_err());
+    }
+}

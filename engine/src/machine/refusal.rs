@@ -1,0 +1,144 @@
+//! Calls that are not begun: what a run's limits forbid is a DECISION in its history, and the step fails of it.
+//!
+//! The verdict is a function of the lane's state, so replay comes to it again and compares it with the record.
+//!
+//! **A budget in lanes.** At a fork, what is left is divided equally between the branches; a branch spends its share and no
+//! more. So the sum never exceeds the budget, and no branch's refusal depends on how fast another one is. At the join, what the
+//! absorbed branches did not spend is there again. Of a branch that was cancelled the whole share is gone: what it had under
+//! way may still cost, and nobody will say how much. An effect that was given up when its time was over counts as estimated.
+
+use super::state::{Current, Lane, Phase};
+use super::step::slot;
+use super::{Machine, StartInfo};
+use crate::chain::{Datum, Emission};
+use crate::fault::{Code, Fault};
+use crate::value::{Val, Value, object, text};
+use aos_format::event::{Decision, Event};
+use aos_format::frame::Kind;
+
+/// Name of the behaviour that sets a budget, in START.
+const BUDGET: &str = "budget=";
+
+/// What START records of a budget.
+pub(crate) fn budget_flag(units: u64) -> String {
+    format!("{BUDGET}{units}")
+}
+
+/// Why a call is not begun.
+pub(super) struct Refusal {
+    /// What is decided about: `allow` or `budget`.
+    pub subject: &'static str,
+    /// What the verdict follows from.
+    pub inputs: Value,
+    /// What the step fails of.
+    pub fault: Fault,
+}
+
+impl StartInfo {
+    /// What START records of the limits that the run was given.
+    pub fn behaviour(&self) -> Vec<String> {
+        self.budget.map(budget_flag).into_iter().collect()
+    }
+
+    /// Takes what START recorded as [`StartInfo::behaviour`].
+    ///
+    /// # Errors
+    /// The first flag that this build does not know.
+    pub fn read_behaviour(&mut self, flags: &[String]) -> Result<(), String> {
+        for flag in flags {
+            let units = flag.strip_prefix(BUDGET).and_then(|n| n.parse().ok());
+            // In its one form only: what is made again must be what was read.
+            if units.is_none_or(|units: u64| budget_flag(units) != *flag) || self.budget.is_some() {
+                return Err(flag.clone());
+            }
+            self.budget = units;
+        }
+        Ok(())
+    }
+}
+
+impl Machine {
+    /// Whether the document's own list forbids this skill.
+    pub(super) fn not_allowed(&self, skill: &str) -> Option<Refusal> {
+        let allow = self.definition.allow.as_ref()?;
+        if allow.contains(skill) {
+            return None;
+        }
+        let allowed = allow.iter().map(|name| text(name)).collect();
+        let inputs = object([("allow", allowed), ("skill", text(skill))]);
+        Some(Refusal {
+            subject: "allow",
+            inputs: Value::from_val(&inputs).expect("names are canonical"),
+            fault: Fault::new(
+                Code::PermissionDenied,
+                format!("{skill} is not among the skills that the document allows"),
+            ),
+        })
+    }
+
+    /// Whether the budget forbids this request: what is spent and the most that it may cost exceed it.
+    pub(super) fn over_budget(&self, skill: &str, request: &Value) -> Option<Refusal> {
+        let lane = self.state.lane();
+        let (budget, spent) = (lane.budget?, lane.spent);
+        let estimate = self.skills.estimate(skill, request);
+        if spent.checked_add(estimate).is_some_and(|all| all <= budget) {
+            return None;
+        }
+        let units = |n: u64| Val::from(usize::try_from(n).unwrap_or(usize::MAX));
+        let inputs = object([
+            ("budget", units(budget)),
+            ("estimate", units(estimate)),
+            ("skill", text(skill)),
+            ("spent", units(spent)),
+        ]);
+        Some(Refusal {
+            subject: "budget",
+            inputs: Value::from_val(&inputs).expect("numbers and a name are canonical"),
+            fault: Fault::new(
+                Code::BudgetExceeded,
+                format!("{skill} may cost {estimate}; {spent} of {budget} are spent"),
+            ),
+        })
+    }
+
+    /// Records that a call is not begun; the step then fails.
+    pub(super) fn refuse(&mut self, current: Current, input: Datum, refusal: Refusal) -> Emission {
+        let mut naming = self.chain.naming(Kind::Decision);
+        let inputs = Datum::fresh(refusal.inputs);
+        let name = self
+            .chain
+            .name(&mut naming, slot(Kind::Decision, "inputs"), &inputs);
+        let event = Event::Decision(Decision {
+            activation: current.activation.clone(),
+            subject: refusal.subject.into(),
+            rule: refusal.subject.into(),
+            rule_version: 1,
+            inputs: Some(name),
+            verdict: "refused".into(),
+            value: None,
+            actor: "engine".into(),
+            key_id: String::new(),
+        });
+        let pointer = self.definition.tasks[current.task].reference.clone();
+        self.state.lane_mut().phase = Phase::Answered {
+            current,
+            input,
+            answer: Err(refusal.fault.at(&pointer)),
+        };
+        self.chain.emit(naming, &event, Vec::new())
+    }
+}
+
+impl Lane {
+    /// What each of `branches` may spend of what is left.
+    pub fn share(&self, branches: usize) -> Option<u64> {
+        let left = self.budget?.saturating_sub(self.spent);
+        Some(left / u64::try_from(branches.max(1)).unwrap_or(u64::MAX))
+    }
+
+    /// A branch is not absorbed: its share is gone.
+    pub fn forfeit(&mut self, branch: &Lane) {
+        let share = branch.budget.unwrap_or_default();
+        self.budget = self.budget.map(|budget| budget.saturating_sub(share));
+    }
+}
