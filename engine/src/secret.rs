@@ -5,10 +5,11 @@
 //! servers and tools put on what they echo, and each is replaced by [`MASK`] before it is recorded.
 
 use crate::fault::{Code, Fault};
-use crate::value::{Val, Value, as_text, object, text};
+use crate::value::{Val, Value, as_text, member, text};
 use aos_format::digest::hex;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -22,13 +23,22 @@ const BYTES_MAX: u64 = 16 << 10;
 /// Shortest secret that is searched for: a shorter one would be found everywhere.
 const SEARCHED_BYTES_MIN: usize = 4;
 
+/// Shortest part of a secret that is searched for, and shortest secret that is found in spite of what stands between its
+/// characters.
+const PART_BYTES_MIN: usize = 6;
+
+/// Longest secret whose parts are searched for.
+const PARTED_BYTES_MAX: usize = 1 << 10;
+
 /// Where a secret is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct SecretRef {
     /// The file that holds it; a line break at its end does not belong to it.
     pub file: String,
     /// What is put before it.
     pub prefix: String,
+    /// The member that it is of the JSON object in the file; the whole file where this is empty.
+    pub field: String,
 }
 
 /// A secret. Not shown by `Debug`.
@@ -42,19 +52,17 @@ impl fmt::Debug for Secret {
 }
 
 impl SecretRef {
-    /// Reads `{"file": PATH}`, perhaps with `prefix`; none when it is something else.
+    /// Reads `{"file": PATH}`, perhaps with `prefix` and `field`; none when it is something else.
     pub fn read(value: &Val) -> Option<SecretRef> {
         let Val::Obj(fields) = value else {
             return None;
         };
-        let mut found = SecretRef {
-            file: String::new(),
-            prefix: String::new(),
-        };
+        let mut found = SecretRef::default();
         for (key, value) in fields.iter() {
             let field = match as_text(key)? {
                 "file" => &mut found.file,
                 "prefix" => &mut found.prefix,
+                "field" => &mut found.field,
                 _ => return None,
             };
             *field = as_text(value)?.to_owned();
@@ -64,12 +72,16 @@ impl SecretRef {
 
     /// As documents and records have it.
     pub fn value(&self) -> Val {
-        let file = ("file", text(&self.file));
-        if self.prefix.is_empty() {
-            object([file])
-        } else {
-            object([file, ("prefix", text(&self.prefix))])
-        }
+        let members = [
+            ("field", &self.field),
+            ("file", &self.file),
+            ("prefix", &self.prefix),
+        ];
+        let given = members.into_iter().filter(|(_, value)| !value.is_empty());
+        let given: Vec<_> = given
+            .map(|(name, value)| (text(name), text(value)))
+            .collect();
+        Val::obj(given.into_iter().collect())
     }
 
     /// Fetches the secret.
@@ -96,6 +108,15 @@ impl SecretRef {
                 bytes.pop();
             }
         }
+        if !self.field.is_empty() {
+            let member = Value::from_json(&bytes).ok().and_then(|value| {
+                member(value.val(), &self.field)
+                    .and_then(as_text)
+                    .map(str::to_owned)
+            });
+            let why = format!("has no text `{}`", self.field);
+            bytes = member.ok_or_else(|| denied(&why))?.into_bytes();
+        }
         if bytes.is_empty() {
             return Err(denied("is empty"));
         }
@@ -103,9 +124,21 @@ impl SecretRef {
     }
 }
 
+/// The files of all references in `value`, also of those that only look like one.
+pub(crate) fn files_in(value: &Val, found: &mut BTreeSet<String>) {
+    if let Some(at) = SecretRef::read(value) {
+        found.insert(at.file);
+    }
+    match value {
+        Val::Arr(items) => items.iter().for_each(|item| files_in(item, found)),
+        Val::Obj(fields) => fields.iter().for_each(|(_, value)| files_in(value, found)),
+        _ => {}
+    }
+}
+
 impl Secret {
-    #[cfg(test)]
-    pub(crate) fn for_tests(bytes: &[u8]) -> Secret {
+    /// A secret that was made of others.
+    pub(crate) fn of(bytes: &[u8]) -> Secret {
         Secret(bytes.to_vec())
     }
 
@@ -134,15 +167,53 @@ impl Secret {
 pub struct Scrubber {
     /// The longest first, so that a shorter disguise does not cut one in two.
     disguises: Vec<Secret>,
+    /// Secrets in lower case, less what is no letter or digit; forwards and backwards.
+    squeezed: Vec<Secret>,
+    /// Parts of one length of each secret: a half of it, or more.
+    parts: Vec<Parts>,
+}
+
+/// All parts of a secret that have one length.
+#[derive(Debug)]
+struct Parts {
+    bytes: usize,
+    all: BTreeSet<Vec<u8>>,
 }
 
 impl Scrubber {
     /// A scrubber of all of `secrets`.
     pub fn new<'s>(secrets: impl IntoIterator<Item = &'s Secret>) -> Scrubber {
+        let secrets: Vec<&Secret> = secrets.into_iter().collect();
+        let squeezed = secrets.iter().flat_map(|secret| {
+            let squeezed = squeeze(&secret.0);
+            let backwards = squeezed.iter().rev().copied().collect();
+            [Secret(squeezed), Secret(backwards)]
+        });
+        let squeezed = squeezed
+            .filter(|squeezed| squeezed.0.len() >= PART_BYTES_MIN)
+            .collect();
+        let parts = secrets.iter().filter_map(|secret| {
+            let bytes = secret
+                .0
+                .len()
+                .div_ceil(2)
+                .saturating_sub(1)
+                .max(PART_BYTES_MIN);
+            let fits = bytes < secret.0.len() && secret.0.len() <= PARTED_BYTES_MAX;
+            fits.then(|| Parts {
+                bytes,
+                all: secret.0.windows(bytes).map(<[u8]>::to_vec).collect(),
+            })
+        });
+        let parts = parts.collect();
         let mut disguises: Vec<Secret> = secrets.into_iter().flat_map(disguises).collect();
         disguises.sort_by_key(|disguise| std::cmp::Reverse(disguise.0.len()));
         disguises.dedup_by(|one, other| one.0 == other.0);
-        Scrubber { disguises }
+        Scrubber {
+            disguises,
+            squeezed,
+            parts,
+        }
     }
 
     /// `value` with every secret in it masked, in names too.
@@ -150,12 +221,11 @@ impl Scrubber {
     /// # Errors
     /// [`Code::PermissionDenied`] when masking made two names of one object the same.
     pub fn value(&self, value: Value) -> Result<Value, Fault> {
-        if self
-            .disguises
-            .iter()
-            .all(|d| find(value.canonical(), &d.0).is_none())
-            && !has_escapes(value.canonical())
-        {
+        let bytes = value.canonical();
+        let clean = self.disguises.iter().all(|d| find(bytes, &d.0).is_none())
+            && self.parts.iter().all(|parts| parts.first(bytes).is_none())
+            && !self.hidden(bytes);
+        if clean && !has_escapes(bytes) {
             return Ok(value);
         }
         let clash = || {
@@ -188,7 +258,28 @@ impl Scrubber {
                 from = at + MASK.len();
             }
         }
+        for parts in &self.parts {
+            let mut from = 0;
+            while let Some((at, len)) = parts.first(&bytes[from..]) {
+                let at = from + at;
+                bytes.splice(at..at + len, MASK.bytes());
+                from = at + MASK.len();
+            }
+        }
+        if self.hidden(&bytes) {
+            return MASK.into();
+        }
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether a secret is in it whose characters have others between them.
+    fn hidden(&self, bytes: &[u8]) -> bool {
+        if self.squeezed.is_empty() {
+            return false;
+        }
+        let bytes = squeeze(bytes);
+        let mut squeezed = self.squeezed.iter();
+        squeezed.any(|secret| find(&bytes, &secret.0).is_some())
     }
 
     /// The depth of a value is bounded.
@@ -224,6 +315,21 @@ impl Scrubber {
 /// Canonical JSON escapes few characters; where it does, a secret may hide behind one.
 fn has_escapes(canonical: &[u8]) -> bool {
     canonical.contains(&b'\\')
+}
+
+impl Parts {
+    /// Place and length of the first run of parts.
+    fn first(&self, bytes: &[u8]) -> Option<(usize, usize)> {
+        let is_part = |window: &&[u8]| self.all.contains(*window);
+        let at = bytes.windows(self.bytes).position(|w| is_part(&w))?;
+        let more = bytes[at + 1..].windows(self.bytes).take_while(is_part);
+        Some((at, self.bytes + more.count()))
+    }
+}
+
+fn squeeze(bytes: &[u8]) -> Vec<u8> {
+    let plain = bytes.iter().filter(|byte| byte.is_ascii_alphanumeric());
+    plain.map(u8::to_ascii_lowercase).collect()
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
@@ -287,6 +393,7 @@ fn disguises(secret: &Secret) -> Vec<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::object;
     use base64::engine::general_purpose::STANDARD;
 
     const PLANTED: &str = "S3cr3t/+Tok=en-42";
@@ -321,7 +428,7 @@ mod tests {
         let path = dir.path().join("s");
         let at = SecretRef {
             file: path.display().to_string(),
-            prefix: String::new(),
+            ..SecretRef::default()
         };
         assert_eq!(at.resolve().unwrap_err().code, Code::PermissionDenied);
         for (bytes, expected) in [
@@ -375,6 +482,47 @@ mod tests {
             }
         }
         assert_eq!(scrubber().text("nothing here"), "nothing here");
+    }
+
+    #[test]
+    fn a_secret_in_parts_or_with_something_between_is_masked() {
+        let spaced: Vec<String> = PLANTED.chars().map(String::from).collect();
+        for text in [
+            PLANTED[..PLANTED.len() / 2].to_owned(),
+            PLANTED[PLANTED.len() / 2..].to_owned(),
+            PLANTED[1..].to_owned(),
+            spaced.join(" "),
+            spaced.join("\",\""),
+            PLANTED.to_uppercase().replace(['/', '+', '='], "_"),
+        ] {
+            let scrubbed = scrubber().text(&format!("it is {text}, see"));
+            assert!(scrubbed.contains(MASK), "{text}: {scrubbed}");
+            assert!(!scrubbed.contains(&text), "{text}: {scrubbed}");
+        }
+        let halves = PLANTED.split_at(8);
+        let value = Value::from_val(&[text_of(halves.0), text_of(halves.1)].into_iter().collect());
+        let scrubbed = scrubber().value(value.unwrap()).unwrap();
+        assert_eq!(scrubbed.as_str(), r#"["[secret]","[secret]"]"#);
+        for harmless in ["S3cr3", "token", "en-42", "s3cr4t+Tok"] {
+            assert_eq!(scrubber().text(harmless), harmless);
+        }
+    }
+
+    #[test]
+    fn a_member_of_the_object_in_a_file_can_be_the_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        std::fs::write(&path, r#"{"username": "u", "n": 1}"#).unwrap();
+        let at = |field: &str| SecretRef {
+            file: path.display().to_string(),
+            field: field.into(),
+            ..SecretRef::default()
+        };
+        assert_eq!(at("username").resolve().unwrap().bytes(), b"u");
+        for field in ["n", "password"] {
+            let fault = at(field).resolve().unwrap_err();
+            assert!(fault.detail.ends_with(&format!("has no text `{field}`")));
+        }
     }
 
     fn text_of(text: &str) -> Val {

@@ -12,6 +12,7 @@ use super::step::slot;
 use super::{Machine, StartInfo};
 use crate::chain::{Datum, Emission};
 use crate::fault::{Code, Fault};
+use crate::secret::SecretRef;
 use crate::value::{Val, Value, object, text};
 use aos_format::event::{Decision, Event};
 use aos_format::frame::Kind;
@@ -74,6 +75,21 @@ impl Machine {
                 format!("{skill} is not among the skills that the document allows"),
             ),
         })
+    }
+
+    /// Whether the document names these secrets. Data could name any file, and where it is sent.
+    pub(super) fn may_read(&self, skill: &str, secrets: &[SecretRef]) -> Result<(), Fault> {
+        let known = &self.definition.secrets;
+        match secrets.iter().find(|at| !known.contains(&at.file)) {
+            None => Ok(()),
+            Some(at) => Err(Fault::new(
+                Code::PermissionDenied,
+                format!(
+                    "{skill}: the document does not name the secret in {}",
+                    at.file
+                ),
+            )),
+        }
     }
 
     /// Whether the budget forbids this request: what is spent and the most that it may cost exceed it.

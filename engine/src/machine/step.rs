@@ -293,6 +293,7 @@ impl Machine {
             }
             Some(Skill::Effect(skill)) => {
                 let request = skill.request(arguments)?;
+                self.may_read(name, &skill.secrets(&request))?;
                 self.fits(&[&Datum::fresh(request.clone())])?;
                 if let Some(refusal) = self.over_budget(name, &request) {
                     return Ok(Begun::Refused(refusal));

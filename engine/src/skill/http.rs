@@ -17,7 +17,7 @@ mod webhook;
 
 use super::{About, Effect, Latency, Policy};
 use crate::fault::{Code, Fault};
-use crate::secret::Scrubber;
+use crate::secret::{Scrubber, SecretRef};
 use crate::value::Value;
 pub(super) use webhook::WebhookSend;
 
@@ -105,6 +105,11 @@ impl HttpCall {
             let (value, secret) = value.resolve()?;
             secrets.extend(secret);
             headers.push((name.as_str(), value));
+        }
+        if let Some(auth) = &request.auth {
+            let (value, found) = auth.resolve()?;
+            secrets.extend(found);
+            headers.push(("authorization", value));
         }
         headers.extend(extra.iter().map(|(name, value)| (*name, value.clone())));
         let scrubber = Scrubber::new(&secrets);
@@ -291,6 +296,10 @@ impl Effect for HttpCall {
 
     fn request(&self, arguments: &Value) -> Result<Value, Fault> {
         Request::read(arguments)?.record()
+    }
+
+    fn secrets(&self, request: &Value) -> Vec<SecretRef> {
+        Request::read(request).map_or_else(|_| Vec::new(), |request| request.secrets())
     }
 
     /// A request that cannot be read is held: nobody can say that repeating it is safe.

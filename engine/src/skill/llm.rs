@@ -161,6 +161,7 @@ impl Call {
     fn post(&self) -> Result<Value, Fault> {
         let headers = self.key.as_ref().map(|key| {
             let bearer = SecretRef {
+                field: key.field.clone(),
                 file: key.file.clone(),
                 prefix: if key.prefix.is_empty() {
                     "Bearer ".into()
@@ -262,6 +263,11 @@ impl Effect for LlmInvoke {
     /// A completion changes nothing: the worst that a repetition does is cost twice.
     fn policy(&self, _: &Value) -> Policy {
         Policy::Retry
+    }
+
+    fn secrets(&self, request: &Value) -> Vec<SecretRef> {
+        let call = Call::read(request);
+        call.map_or_else(|_| Vec::new(), |call| call.key.into_iter().collect())
     }
 
     fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {

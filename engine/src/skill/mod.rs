@@ -21,6 +21,7 @@ pub use registry::{Registered, Skills};
 
 use crate::fault::Fault;
 use crate::resource::Resources;
+use crate::secret::SecretRef;
 use crate::seed::Stream;
 use crate::value::Value;
 use std::sync::Arc;
@@ -88,6 +89,12 @@ pub trait Effect: Send + Sync {
 
     /// What an unknown outcome of this request leads to.
     fn policy(&self, request: &Value) -> Policy;
+
+    /// The secrets that it will read for this request. A run may use those that its document names, and no others.
+    fn secrets(&self, request: &Value) -> Vec<SecretRef> {
+        let _ = request;
+        Vec::new()
+    }
 
     /// Does it, once. `wire_key` goes with the request, so that a receiver can tell a repetition.
     ///

@@ -7,6 +7,7 @@ use super::fields::{Fields, unknown};
 use super::load::single;
 use super::node::{Data, Entry, Node, choice, short};
 use super::places::{ARGUMENTS, At, Scope};
+use super::secrets::authentication;
 use super::task::{Block, Tasks};
 use super::{Case, TaskKind};
 use crate::expr::Template;
@@ -224,6 +225,25 @@ impl<'d> Tasks<'d> {
         }
     }
 
+    /// The template of `with` of `call: http`.
+    fn http(&self, entry: &'d Entry, scope: &Scope) -> Result<Template, DocumentError> {
+        check_http(entry)?;
+        let mut with = entry.value.clone();
+        if let Data::Map(entries) = &mut with.data {
+            let mut found = None;
+            for entry in entries.iter_mut().filter(|entry| entry.key == "endpoint") {
+                fill_endpoint(entry)?;
+                found = take_authentication(entry);
+            }
+            if let Some(entry) = found {
+                let known = Some((&self.authentications, &self.secrets));
+                let value = authentication(&entry, known)?;
+                entries.push(Entry { value, ..entry });
+            }
+        }
+        scope.with_secrets(&self.secrets).template(&with)
+    }
+
     fn call(
         &mut self,
         task: &Entry,
@@ -244,10 +264,15 @@ impl<'d> Tasks<'d> {
             ));
         }
         if name == "http" {
-            let with = http(fields.need("with")?, scope)?;
+            let with = self.http(fields.need("with")?, scope)?;
             self.calls.push(("http_call".into(), at));
             return Ok(TaskKind::CallHttp(with));
         }
+        let given = scope.with_secrets(&self.secrets);
+        let scope = match self.functions.contains_key(name) {
+            true => scope,
+            false => &given,
+        };
         let with = arguments(task, fields.maybe("with"), scope)?;
         if self.functions.contains_key(name) {
             let block = self.function(name, at, pointer)?;
@@ -375,8 +400,8 @@ pub(super) fn variable(entry: Option<&Entry>, default: &str) -> Result<String, D
     Ok(name.into())
 }
 
-/// The template of `with` of `call: http`.
-fn http(entry: &Entry, scope: &Scope) -> Result<Template, DocumentError> {
+/// Checks `with` of `call: http`.
+fn check_http(entry: &Entry) -> Result<(), DocumentError> {
     let mut fields = Fields::of_entry(entry)?;
     fields.need("method")?.value.text("method")?;
     fields.need("endpoint")?;
@@ -410,20 +435,25 @@ fn http(entry: &Entry, scope: &Scope) -> Result<Template, DocumentError> {
         }
     }
     fields.end()?;
-    let mut with = entry.value.clone();
-    if let Data::Map(entries) = &mut with.data {
-        for entry in entries.iter_mut().filter(|entry| entry.key == "endpoint") {
-            fill_endpoint(entry)?;
-        }
-    }
-    scope.template(&with)
+    Ok(())
+}
+
+/// Takes `authentication` out of an endpoint.
+fn take_authentication(endpoint: &mut Entry) -> Option<Entry> {
+    let Data::Map(entries) = &mut endpoint.value.data else {
+        return None;
+    };
+    let at = entries
+        .iter()
+        .position(|entry| entry.key == "authentication")?;
+    Some(entries.remove(at))
 }
 
 /// Makes an expression of a URI with variables.
 fn fill_endpoint(endpoint: &mut Entry) -> Result<(), DocumentError> {
     if let Data::Map(_) = &endpoint.value.data {
         let mut fields = Fields::of_entry(endpoint)?;
-        fields.refuse(&["authentication"])?;
+        fields.maybe("authentication");
         fields.need("uri")?;
         fields.end()?;
     }

@@ -5,6 +5,7 @@ use super::fields::{Fields, unknown};
 use super::node::{Data, Entry, Node, Place, short};
 use super::places::{At, Scope};
 use super::schema::Schema;
+use super::secrets::{self, Secrets};
 use super::task::{Tasks, timeout};
 use super::{Definition, Settings, skills, source};
 use crate::value::Value;
@@ -27,8 +28,9 @@ pub(super) fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
     let mut problems = std::mem::take(&mut tasks.problems);
     let loaded = match loaded {
         Ok(definition) if problems.is_empty() => {
+            let files = tasks.secrets.files();
             let (tasks, calls) = tasks.finish();
-            Some(complete(definition, tasks, calls))
+            Some(complete(definition, tasks, calls, files))
         }
         Ok(_) => None,
         Err(problem) => {
@@ -75,6 +77,7 @@ fn read_root<'d>(
         timeout: None,
         settings: Settings::default(),
         allow: None,
+        secrets: BTreeSet::new(),
         skills: Vec::new(),
         calls: Vec::new(),
     };
@@ -91,7 +94,10 @@ fn complete(
     mut definition: Definition,
     tasks: Vec<super::Task>,
     calls: Vec<(String, Place)>,
+    files: BTreeSet<String>,
 ) -> Definition {
+    definition.secrets = files;
+    crate::secret::files_in(definition.json.val(), &mut definition.secrets);
     (definition.tasks, definition.calls) = (tasks, calls);
     definition.skills = definition
         .calls
@@ -200,14 +206,25 @@ fn document(
             .keep(metadata.value.map("metadata"))
             .unwrap_or_default();
         if let Some(aos) = entries.iter().find(|entry| entry.key == "aos") {
-            (definition.settings, definition.allow) = tasks.keep(settings(aos)).unwrap_or_default();
+            let read = tasks.keep(settings(aos)).unwrap_or_default();
+            (definition.settings, definition.allow) = (read.settings, read.allow);
+            tasks.secrets = Secrets::within(read.secrets);
         }
     }
     tasks.end(fields);
     Ok(())
 }
 
-fn settings(entry: &Entry) -> Result<(Settings, Option<BTreeSet<String>>), DocumentError> {
+/// What `document.metadata.aos` says.
+#[derive(Default)]
+struct Aos {
+    settings: Settings,
+    allow: Option<BTreeSet<String>>,
+    /// Folder of the secrets.
+    secrets: Option<String>,
+}
+
+fn settings(entry: &Entry) -> Result<Aos, DocumentError> {
     let mut settings = Settings::default();
     let mut fields = Fields::of_entry(entry)?;
     let allow = match fields.maybe("allow") {
@@ -230,8 +247,13 @@ fn settings(entry: &Entry) -> Result<(Settings, Option<BTreeSet<String>>), Docum
     if let Some(entry) = fields.maybe("steps_max") {
         settings.steps_max = entry.value.number("steps_max", 1..=STEPS_LIMIT)?;
     }
+    let secrets = fields.maybe("secrets").map(secrets::folder).transpose()?;
     fields.end()?;
-    Ok((settings, allow))
+    Ok(Aos {
+        settings,
+        allow,
+        secrets,
+    })
 }
 
 fn form(entry: &Entry, s: &str, expected: &str) -> DocumentError {
@@ -321,7 +343,7 @@ fn evaluate(entry: &Entry) -> Result<(), DocumentError> {
 
 fn reusable<'d>(tasks: &mut Tasks<'d>, entry: &'d Entry) -> Result<(), DocumentError> {
     let mut fields = Fields::of_entry(entry)?;
-    for key in ["authentications", "catalogs", "extensions", "secrets"] {
+    for key in ["catalogs", "extensions"] {
         tasks.keep(fields.refuse(&[key]));
         fields.pass(key);
     }
@@ -334,6 +356,16 @@ fn reusable<'d>(tasks: &mut Tasks<'d>, entry: &'d Entry) -> Result<(), DocumentE
     };
     let (errors, retries) = (named("errors"), named("retries"));
     let (timeouts, functions) = (named("timeouts"), named("functions"));
+    let authentications = named("authentications");
+    if let Some(list) = fields.maybe("secrets") {
+        let declared = tasks.secrets.declare(list);
+        tasks.keep(declared);
+    }
+    tasks.authentications = tasks.keep(authentications).unwrap_or_default();
+    for entry in tasks.authentications.clone().into_values() {
+        let read = secrets::authentication(entry, None);
+        tasks.keep(read.map(drop));
+    }
     tasks.errors = tasks.keep(errors).unwrap_or_default();
     tasks.retries = tasks.keep(retries).unwrap_or_default();
     tasks.timeouts = tasks.keep(timeouts).unwrap_or_default();

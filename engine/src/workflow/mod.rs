@@ -33,6 +33,7 @@ mod node;
 mod places;
 mod scalar;
 mod schema;
+mod secrets;
 mod skills;
 mod source;
 mod task;
@@ -88,6 +89,8 @@ pub struct Definition {
     pub settings: Settings,
     /// The skills that its runs may call, as `metadata.aos.allow` lists them; all where there is no list.
     pub allow: Option<BTreeSet<String>>,
+    /// Files of the secrets that it names.
+    pub secrets: BTreeSet<String>,
     /// Names of the skills that are called, ascending, each once; `call: http` counts as `http_call`.
     pub skills: Vec<String>,
     /// Where each skill is named.

@@ -1,7 +1,7 @@
 //! A document as a tree in which everything still knows its place.
 
 use super::error::{DocumentError, Problem};
-use crate::value::{Val, text};
+use crate::value::{Val, as_text, text};
 use jaq_json::Num;
 use std::collections::BTreeSet;
 
@@ -48,6 +48,28 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// A value as if it stood at `at`.
+    pub(super) fn of(at: Place, val: &Val) -> Node {
+        let data = match val {
+            Val::Null => Data::Null,
+            Val::Bool(b) => Data::Bool(*b),
+            Val::Num(number) => Data::Number(number.clone()),
+            Val::TStr(_) | Val::BStr(_) => Data::Text(as_text(val).unwrap_or_default().into()),
+            Val::Arr(items) => Data::List(items.iter().map(|item| Node::of(at, item)).collect()),
+            Val::Obj(members) => Data::Map(
+                members
+                    .iter()
+                    .map(|(key, value)| Entry {
+                        key: as_text(key).unwrap_or_default().into(),
+                        at,
+                        value: Node::of(at, value),
+                    })
+                    .collect(),
+            ),
+        };
+        Node { at, data }
+    }
+
     /// The tree as a value.
     pub(super) fn val(&self) -> Val {
         match &self.data {

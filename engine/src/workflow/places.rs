@@ -3,6 +3,7 @@
 use super::TimeReads;
 use super::error::{DocumentError, Problem};
 use super::node::{Data, Node, Place, short};
+use super::secrets::{self, Secrets};
 use crate::expr::{Expr, ExprError, Template};
 use crate::value::{Val, text};
 
@@ -40,6 +41,8 @@ pub(super) enum At {
 pub(super) struct Scope {
     /// With their `$`.
     names: Vec<String>,
+    /// Secrets that can be named, where they can.
+    secrets: Option<Secrets>,
 }
 
 impl Scope {
@@ -59,7 +62,18 @@ impl Scope {
         let mut names: Vec<String> = names.map(|name| format!("${name}")).collect();
         names.sort_unstable();
         names.dedup();
-        Scope { names }
+        Scope {
+            names,
+            secrets: None,
+        }
+    }
+
+    /// The same, for what an effect is given: secrets can be named in it.
+    pub(super) fn with_secrets(&self, secrets: &Secrets) -> Scope {
+        Scope {
+            names: self.names.clone(),
+            secrets: Some(secrets.clone()),
+        }
     }
 
     /// A condition or collection: an expression, bare or in `${ … }`.
@@ -78,7 +92,7 @@ impl Scope {
 
     /// A template: every text in it that is wholly `${ … }` is an expression, all else stands for itself.
     pub(super) fn template(&self, node: &Node) -> Result<Template, DocumentError> {
-        let json = strict(node)?;
+        let json = self.strict(node)?;
         Template::compile(&json, &self.names()).map_err(|error| {
             // Which of the expressions it was.
             self.culprit(node).unwrap_or_else(|| {
@@ -112,7 +126,12 @@ impl Scope {
                 ExprError::Refused { name, .. }
                     if matches!(name.as_str(), "$secrets" | "$authorization") =>
                 {
-                    return DocumentError::not_supported(at, format!("`{name}`"));
+                    let message = format!("`{name}` in this expression");
+                    let error = DocumentError::not_supported(at, message);
+                    return match name.as_str() {
+                        "$secrets" => error.expected(secrets::EXPECTED),
+                        _ => error,
+                    };
                 }
                 _ => Problem::Expression,
             };
@@ -136,6 +155,11 @@ fn is_expression(s: &str) -> bool {
     s.starts_with("${") && s.ends_with('}')
 }
 
+/// The expression that the text wholly is, as `${ … }`.
+pub(super) fn expression(s: &str) -> Option<&str> {
+    is_expression(s).then(|| unwrapped(s))
+}
+
 /// The expression inside `${ … }`, or the text itself.
 fn unwrapped(s: &str) -> &str {
     if is_expression(s) {
@@ -146,27 +170,42 @@ fn unwrapped(s: &str) -> &str {
     }
 }
 
-/// The node as JSON, expressions trimmed; refuses texts that hold `${` without being wholly `${ … }`.
-fn strict(node: &Node) -> Result<Val, DocumentError> {
-    Ok(match &node.data {
-        Data::Text(s) if is_expression(s) => text(s.trim()),
-        Data::Text(s) if s.contains("${") => return Err(interpolation(node.at, s)),
-        Data::List(items) => items.iter().map(strict).collect::<Result<_, _>>()?,
-        Data::Map(entries) => {
-            let mut members = Vec::with_capacity(entries.len());
-            for entry in entries {
-                if entry.key.contains("${") {
-                    return Err(DocumentError::not_supported(
-                        entry.at,
-                        "an expression as a key",
-                    ));
+impl Scope {
+    /// The node as JSON, expressions trimmed and secrets by reference; refuses texts that hold `${` without being wholly
+    /// `${ … }`.
+    fn strict(&self, node: &Node) -> Result<Val, DocumentError> {
+        Ok(match &node.data {
+            Data::Text(s) if is_expression(s) => {
+                let named = self.secrets.as_ref().and_then(|known| {
+                    let named = secrets::named(unwrapped(s))?;
+                    Some(known.reference(node.at, named))
+                });
+                match named {
+                    Some(reference) => reference?,
+                    None => text(s.trim()),
                 }
-                members.push((text(&entry.key), strict(&entry.value)?));
             }
-            Val::obj(members.into_iter().collect())
-        }
-        _ => node.val(),
-    })
+            Data::Text(s) if s.contains("${") => return Err(interpolation(node.at, s)),
+            Data::List(items) => items
+                .iter()
+                .map(|item| self.strict(item))
+                .collect::<Result<_, _>>()?,
+            Data::Map(entries) => {
+                let mut members = Vec::with_capacity(entries.len());
+                for entry in entries {
+                    if entry.key.contains("${") {
+                        return Err(DocumentError::not_supported(
+                            entry.at,
+                            "an expression as a key",
+                        ));
+                    }
+                    members.push((text(&entry.key), self.strict(&entry.value)?));
+                }
+                Val::obj(members.into_iter().collect())
+            }
+            _ => node.val(),
+        })
+    }
 }
 
 fn interpolation(at: Place, s: &str) -> DocumentError {

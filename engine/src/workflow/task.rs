@@ -6,6 +6,7 @@ use super::fields::Fields;
 use super::load::{single, sub, value};
 use super::node::{Data, Entry, Node, Place, choice, short};
 use super::places::{At, Scope, time};
+use super::secrets::Secrets;
 use super::{Flow, Task, TaskKind, TimeReads, kind};
 use crate::expr::Template;
 use crate::value::Val;
@@ -26,6 +27,10 @@ pub(super) struct Tasks<'d> {
     pub timeouts: BTreeMap<&'d str, &'d Entry>,
     /// `use.functions`.
     pub functions: BTreeMap<&'d str, &'d Entry>,
+    /// `use.authentications`.
+    pub authentications: BTreeMap<&'d str, &'d Entry>,
+    /// `use.secrets`.
+    pub secrets: Secrets,
     /// Functions whose tasks are being read, outermost first.
     pub calling: Vec<&'d str>,
     /// Variables of the blocks around the current task.

@@ -6,6 +6,7 @@ mod graph;
 mod random;
 mod reading;
 mod refusals;
+mod secrets;
 mod specification;
 mod supported;
 mod wait;

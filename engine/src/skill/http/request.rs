@@ -6,6 +6,8 @@ use super::TIMEOUT_MS_MAX;
 use crate::fault::Fault;
 use crate::secret::{Secret, SecretRef};
 use crate::value::{Val, Value, as_text, object, text};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ureq::http::{HeaderName, HeaderValue, Uri};
 
 /// Headers that AOS or the connection sets; naming them in arguments would let the two disagree.
@@ -42,6 +44,7 @@ pub(super) const INPUT: &str = r#"{
     "url": {"type": "string"},
     "headers": {"type": ["object", "null"]},
     "query": {"type": ["object", "null"]},
+    "authentication": {"type": ["object", "null"], "description": "{\"basic\": {\"username\", \"password\"}} or {\"bearer\": {\"token\"}}; password and token are secrets"},
     "body": {"description": "JSON, or text where the headers say so"},
     "output": {"enum": ["raw", "content", "response"]},
     "redirect": {"type": "boolean"},
@@ -143,7 +146,56 @@ pub(super) enum HeaderText {
     /// As it is sent.
     Plain(String),
     /// A reference to a secret: its file, and what is put before it.
-    Secret(String, String),
+    Secret(SecretRef),
+}
+
+/// How a request says who it comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Auth {
+    /// RFC 7617.
+    Basic {
+        username: HeaderText,
+        password: SecretRef,
+    },
+    /// RFC 6750.
+    Bearer { token: SecretRef },
+}
+
+impl Auth {
+    /// The value of `authorization`, and the secrets in it.
+    pub(super) fn resolve(&self) -> Result<(String, Vec<Secret>), Fault> {
+        match self {
+            Auth::Bearer { token } => {
+                let secret = token.resolve()?;
+                Ok((
+                    secret.prefixed(&format!("Bearer {}", token.prefix))?,
+                    vec![secret],
+                ))
+            }
+            Auth::Basic { username, password } => {
+                let (user, secret) = username.resolve()?;
+                let word = password.resolve()?;
+                let mut pair = format!("{user}:{}", password.prefix).into_bytes();
+                pair.extend_from_slice(word.bytes());
+                let header = format!("Basic {}", STANDARD.encode(&pair));
+                let secrets = [word, Secret::of(&pair)].into_iter().chain(secret);
+                Ok((header, secrets.collect()))
+            }
+        }
+    }
+
+    fn value(&self) -> Val {
+        match self {
+            Auth::Bearer { token } => object([("bearer", object([("token", token.value())]))]),
+            Auth::Basic { username, password } => {
+                let pair = [
+                    ("password", password.value()),
+                    ("username", username.value()),
+                ];
+                object([("basic", object(pair))])
+            }
+        }
+    }
 }
 
 /// A checked request.
@@ -156,6 +208,7 @@ pub(super) struct Request {
     pub(super) headers: Vec<(String, HeaderText)>,
     /// In the order of canonical keys; a key with several values stands several times.
     query: Vec<(String, Vec<String>)>,
+    pub(super) auth: Option<Auth>,
     body_value: Val,
     pub(super) body: Option<Body>,
     pub(super) output: Output,
@@ -172,6 +225,14 @@ impl Request {
         let uri = uri(&mut given)?;
         let headers = headers(&mut given)?;
         let query = query(&mut given)?;
+        let auth = authentication(&mut given)?;
+        if auth.is_some() && headers.iter().any(|(name, _)| name == "authorization") {
+            return Err(given.wrong(
+                "authentication",
+                "no header `authorization` beside it",
+                "one",
+            ));
+        }
         let body_value = given.maybe("body").cloned().unwrap_or(Val::Null);
         let output = output(&mut given)?;
         let redirect = match given.maybe("redirect") {
@@ -190,6 +251,7 @@ impl Request {
             uri,
             headers,
             query,
+            auth,
             body_value,
             body,
             output,
@@ -220,6 +282,9 @@ impl Request {
             ("redirect", Val::Bool(self.redirect)),
             ("uri", text(&self.uri)),
         ];
+        if let Some(auth) = &self.auth {
+            fields.push(("authentication", auth.value()));
+        }
         if let Some(ms) = self.timeout_ms {
             fields.push(("timeout_ms", Val::from(ms)));
         }
@@ -234,6 +299,25 @@ impl Request {
                 .map(|(name, value)| (text(name), value.value()))
                 .collect(),
         )
+    }
+
+    /// The secrets that it is sent with.
+    pub(super) fn secrets(&self) -> Vec<SecretRef> {
+        let mut texts: Vec<&HeaderText> = self.headers.iter().map(|(_, value)| value).collect();
+        let mut secrets = Vec::new();
+        match &self.auth {
+            Some(Auth::Basic { username, password }) => {
+                texts.push(username);
+                secrets.push(password.clone());
+            }
+            Some(Auth::Bearer { token }) => secrets.push(token.clone()),
+            None => {}
+        }
+        secrets.extend(texts.into_iter().filter_map(|text| match text {
+            HeaderText::Secret(at) => Some(at.clone()),
+            HeaderText::Plain(_) => None,
+        }));
+        secrets
     }
 
     /// The URI with the query appended.
@@ -372,7 +456,7 @@ impl HeaderText {
     fn value(&self) -> Val {
         match self {
             HeaderText::Plain(value) => text(value),
-            HeaderText::Secret(file, prefix) => self::secret(file, prefix).value(),
+            HeaderText::Secret(at) => at.value(),
         }
     }
 
@@ -380,18 +464,54 @@ impl HeaderText {
     pub(super) fn resolve(&self) -> Result<(String, Option<Secret>), Fault> {
         match self {
             HeaderText::Plain(value) => Ok((value.clone(), None)),
-            HeaderText::Secret(file, prefix) => {
-                let secret = self::secret(file, prefix).resolve()?;
-                Ok((secret.prefixed(prefix)?, Some(secret)))
+            HeaderText::Secret(at) => {
+                let secret = at.resolve()?;
+                Ok((secret.prefixed(&at.prefix)?, Some(secret)))
             }
         }
     }
 }
 
-fn secret(file: &str, prefix: &str) -> SecretRef {
-    SecretRef {
-        file: file.into(),
-        prefix: prefix.into(),
+/// `{"basic": {"username", "password"}}` or `{"bearer": {"token"}}`; what lets somebody in is a secret.
+fn authentication(given: &mut Arguments<'_>) -> Result<Option<Auth>, Fault> {
+    const EXPECTED: &str = "{\"basic\": {\"username\", \"password\"}} or {\"bearer\": {\"token\"}}";
+    let value = match given.maybe("authentication") {
+        None | Some(Val::Null) => return Ok(None),
+        Some(value) => value,
+    };
+    let wrong = || given.wrong("authentication", EXPECTED, &describe(value));
+    let Val::Obj(fields) = value else {
+        return Err(wrong());
+    };
+    let (Some((scheme, Val::Obj(parts))), 1) = (fields.iter().next(), fields.len()) else {
+        return Err(wrong());
+    };
+    let secret = |name: &str| {
+        parts
+            .get(&text(name))
+            .and_then(SecretRef::read)
+            .ok_or_else(|| {
+                let place = format!("authentication/{name}");
+                given.wrong(&place, "a secret, as a text would stand in the log", "none")
+            })
+    };
+    match (as_text(scheme), parts.len()) {
+        (Some("bearer"), 1) => Ok(Some(Auth::Bearer {
+            token: secret("token")?,
+        })),
+        (Some("basic"), 2) => {
+            let username = match parts.get(&text("username")) {
+                Some(value) => match (SecretRef::read(value), as_text(value)) {
+                    (Some(at), _) => HeaderText::Secret(at),
+                    (None, Some(name)) if !name.contains(':') => HeaderText::Plain(name.into()),
+                    _ => return Err(wrong()),
+                },
+                None => return Err(wrong()),
+            };
+            let password = secret("password")?;
+            Ok(Some(Auth::Basic { username, password }))
+        }
+        _ => Err(wrong()),
     }
 }
 
@@ -402,7 +522,7 @@ fn header_text(
     value: &Val,
 ) -> Result<HeaderText, Fault> {
     if let Some(at) = SecretRef::read(value) {
-        return Ok(HeaderText::Secret(at.file, at.prefix));
+        return Ok(HeaderText::Secret(at));
     }
     let plain = scalar(value).ok_or_else(|| {
         let expected = "text, a number, a boolean or a secret {\"file\": PATH}";
@@ -491,7 +611,7 @@ fn body(
         .find(|(name, _)| name == "content-type")
         .and_then(|(_, value)| match value {
             HeaderText::Plain(value) => Some(value.as_str()),
-            HeaderText::Secret(..) => None,
+            HeaderText::Secret(_) => None,
         });
     match content_type {
         Some(content_type) if !super::answer::is_json(content_type) => match as_text(value) {

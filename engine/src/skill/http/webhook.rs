@@ -168,6 +168,10 @@ impl Effect for WebhookSend {
         Policy::Retry
     }
 
+    fn secrets(&self, request: &Value) -> Vec<SecretRef> {
+        Message::read(request).map_or_else(|_| Vec::new(), |message| message.secrets)
+    }
+
     fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
         let message = Message::read(request)?;
         let body = message.request.wire_body().unwrap_or_default();
@@ -234,10 +238,10 @@ mod tests {
 
     #[test]
     fn the_signature_is_that_of_the_specification() {
-        let secret = Secret::for_tests(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let secret = Secret::of(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let at = SecretRef {
             file: "f".into(),
-            prefix: String::new(),
+            ..SecretRef::default()
         };
         let key = key(&at, &secret).unwrap();
         assert_eq!(
@@ -250,7 +254,7 @@ mod tests {
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         );
         for bad in ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_", "whsec_*"] {
-            assert!(super::key(&at, &Secret::for_tests(bad.as_bytes())).is_err());
+            assert!(super::key(&at, &Secret::of(bad.as_bytes())).is_err());
         }
     }
 

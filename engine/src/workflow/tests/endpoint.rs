@@ -92,8 +92,8 @@ fn what_is_no_endpoint_is_refused_with_its_place() {
         ("§/path", "AOS-E211"),
         ("{uri: §nowhere}", "AOS-E211"),
         (
-            "{uri: 'https://a.b', §authentication: {use: x}}",
-            "AOS-E209",
+            "{uri: 'https://a.b', authentication: {use: §x}}",
+            "AOS-E221",
         ),
         ("{uri: 'https://a.b', §x: y}", "AOS-E207"),
         ("{uri: §[]}", "AOS-E210"),

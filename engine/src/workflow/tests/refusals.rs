@@ -110,11 +110,10 @@ fn parts_of_the_specification_that_do_not_run_are_refused_by_name() {
         ("§schedule: {cron: x}\n", "AOS-E209", "`schedule`"),
         ("evaluate: {language: §js}\n", "AOS-E209", "`jq`"),
         ("evaluate: {mode: §loose}\n", "AOS-E209", "`strict`"),
-        ("use: {§secrets: [a]}\n", "AOS-E209", "`secrets`"),
         (
-            "use: {§authentications: {}}\n",
+            "use: {authentications: {§a: {oidc: {}}}}\n",
             "AOS-E209",
-            "`authentications`",
+            "`oidc`",
         ),
         ("use: {§catalogs: {}}\n", "AOS-E209", "`catalogs`"),
         ("use: {§extensions: []}\n", "AOS-E209", "`extensions`"),

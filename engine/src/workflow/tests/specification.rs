@@ -9,10 +9,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("authentication-bearer", "`authentication`"),
     ("authentication-bearer-uri-format", "`authentication`"),
     ("authentication-oauth2", "`authentication`"),
-    ("authentication-oauth2-secret", "`secrets`"),
+    ("authentication-oauth2-secret", "`oauth2`"),
     ("authentication-oidc", "`authentication`"),
-    ("authentication-oidc-secret", "`secrets`"),
-    ("authentication-reusable", "`authentications`"),
+    ("authentication-oidc-secret", "`oidc`"),
+    ("authentication-reusable", "a token that is no secret"),
     ("call-asyncapi-publish", "`call: asyncapi`"),
     ("call-asyncapi-subscribe-consume-amount", "`call: asyncapi`"),
     (

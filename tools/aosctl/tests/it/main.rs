@@ -15,3 +15,4 @@ mod kill;
 mod output;
 mod plans;
 mod salvage;
+mod secrets;

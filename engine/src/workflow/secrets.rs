@@ -1,0 +1,260 @@
+//! Secrets and who a request comes from.
+//!
+//! `${ $secrets.NAME }`, perhaps with a text before it, is not evaluated: it becomes a reference to a file, and the effect
+//! reads the file when it happens. So no expression ever sees a secret, and none can copy one into what is recorded.
+
+use super::error::{DocumentError, Problem};
+use super::fields::Fields;
+use super::node::{Data, Entry, Node, Place, choice, short};
+use crate::secret::SecretRef;
+use crate::value::{Val, Value, as_text};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where secrets are unless `metadata.aos.secrets` says otherwise.
+const FOLDER: &str = "/run/secrets";
+
+pub(super) const EXPECTED: &str =
+    "`${ $secrets.NAME }`, perhaps with a text before it, in what an effect is given";
+
+/// `use.secrets`.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Secrets {
+    folder: Option<String>,
+    names: BTreeSet<String>,
+}
+
+/// `"PREFIX" + $secrets.NAME.FIELD`.
+pub(super) struct Named {
+    prefix: String,
+    name: String,
+    field: String,
+}
+
+impl Secrets {
+    pub(super) fn within(folder: Option<String>) -> Secrets {
+        Secrets {
+            folder,
+            names: BTreeSet::new(),
+        }
+    }
+
+    /// Takes the list of `use.secrets`.
+    pub(super) fn declare(&mut self, list: &Entry) -> Result<(), DocumentError> {
+        for item in list.value.list("secrets")? {
+            let name = item.text("secrets")?;
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+                let message = "the name of a secret is the name of its file";
+                return Err(DocumentError::new(Problem::Form, item.at, message)
+                    .expected("letters, digits, `-`, `_` and, within, `.`")
+                    .found(format!("`{}`", short(name))));
+            }
+            self.names.insert(name.to_owned());
+        }
+        Ok(())
+    }
+
+    fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder.as_deref().unwrap_or(FOLDER))
+    }
+
+    /// The files of all that are declared.
+    pub(super) fn files(&self) -> BTreeSet<String> {
+        self.names.iter().map(|name| self.file(name)).collect()
+    }
+
+    /// What stands in place of a secret.
+    pub(super) fn reference(&self, at: Place, named: Named) -> Result<Val, DocumentError> {
+        if !self.names.contains(&named.name) {
+            let message = format!("`use.secrets` has no secret `{}`", short(&named.name));
+            let names = || self.names.iter().map(String::as_str);
+            let error = DocumentError::new(Problem::UnknownReference, at, message)
+                .suggest(&named.name, names());
+            return Err(match self.names.len() {
+                0 => error,
+                _ => error.expected(format!("one of {}", choice(names()))),
+            });
+        }
+        let reference = SecretRef {
+            file: self.file(&named.name),
+            prefix: named.prefix,
+            field: named.field,
+        };
+        Ok(reference.value())
+    }
+}
+
+/// `metadata.aos.secrets`.
+pub(super) fn folder(entry: &Entry) -> Result<String, DocumentError> {
+    let folder = entry.value.text("secrets")?;
+    if !folder.starts_with('/') {
+        let message = "the folder of the secrets is an absolute path";
+        return Err(DocumentError::new(Problem::Form, entry.value.at, message)
+            .found(format!("`{}`", short(folder))));
+    }
+    Ok(folder.trim_end_matches('/').to_owned())
+}
+
+/// Reads an expression that is nothing but a secret with perhaps a text before it.
+pub(super) fn named(expression: &str) -> Option<Named> {
+    let expression = expression.trim();
+    let (prefix, path) = if expression.starts_with('"') {
+        match expression.strip_suffix(")\"") {
+            Some(interpolated) => {
+                let (prefix, path) = interpolated.split_once("\\(")?;
+                (format!("{prefix}\""), path)
+            }
+            None => {
+                let (prefix, path) = expression.rsplit_once('+')?;
+                (prefix.trim().to_owned(), path)
+            }
+        }
+    } else {
+        ("\"\"".to_owned(), expression)
+    };
+    let prefix = Value::from_json(prefix.as_bytes()).ok()?;
+    let prefix = as_text(prefix.val())?.to_owned();
+    let mut rest = path.trim().strip_prefix("$secrets")?;
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        let (part, after) = segment(rest)?;
+        parts.push(part);
+        rest = after;
+    }
+    let mut parts = parts.into_iter();
+    let name = parts.next()?;
+    let field = parts.next().unwrap_or_default();
+    parts.next().is_none().then_some(Named {
+        prefix,
+        name,
+        field,
+    })
+}
+
+/// `.name`, `."name"` or `["name"]`, and what comes after.
+fn segment(path: &str) -> Option<(String, &str)> {
+    let quoted = |text: &str| {
+        let value = Value::from_json(text.as_bytes()).ok()?;
+        Some(as_text(value.val())?.to_owned())
+    };
+    let dotted = path.strip_prefix('.');
+    if let Some(inner) = dotted.unwrap_or(path).strip_prefix('[') {
+        let (name, after) = inner.split_once(']')?;
+        return Some((quoted(name.trim())?, after));
+    }
+    let rest = dotted?;
+    if let Some(inner) = rest.strip_prefix('"') {
+        let end = inner.find('"')? + 2;
+        return Some((quoted(&rest[..end])?, &rest[end..]));
+    }
+    let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let end = rest.find(word).unwrap_or(rest.len());
+    let starts = rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts.then(|| (rest[..end].to_owned(), &rest[end..]))
+}
+
+/// What `authentication` says, as `http_call` takes it; `known` are those of `use.authentications`, where it may name one.
+pub(super) fn authentication(
+    entry: &Entry,
+    known: Option<(&BTreeMap<&str, &Entry>, &Secrets)>,
+) -> Result<Node, DocumentError> {
+    let mut fields = Fields::of_entry(entry)?;
+    for scheme in ["certificate", "digest", "oauth2", "oidc"] {
+        if fields.maybe(scheme).is_some() {
+            let what = format!("`authentication` by `{scheme}`");
+            return Err(DocumentError::not_supported(entry.at, what));
+        }
+    }
+    if let (Some(name), Some((known, secrets))) = (fields.maybe("use"), known) {
+        fields.end()?;
+        let text = name.value.text("use")?;
+        let Some(found) = known.get(text) else {
+            let message = format!("`use.authentications` has no `{}`", short(text));
+            return Err(
+                DocumentError::new(Problem::UnknownReference, name.value.at, message)
+                    .suggest(text, known.keys().copied()),
+            );
+        };
+        return authentication(found, Some((&BTreeMap::new(), secrets)));
+    }
+    let basic = fields.maybe("basic");
+    let bearer = fields.maybe("bearer");
+    fields.end()?;
+    let (scheme, parts): (&Entry, &[&'static str]) = match (basic, bearer) {
+        (Some(basic), None) => (basic, &["username", "password"]),
+        (None, Some(bearer)) => (bearer, &["token"]),
+        _ => {
+            let message = format!("`{}` does not say how", short(&entry.key));
+            return Err(DocumentError::new(Problem::Form, entry.at, message)
+                .expected("one of basic, bearer, use"));
+        }
+    };
+    let data = Data::Map(scheme_parts(
+        scheme,
+        parts,
+        known.map(|(_, secrets)| secrets),
+    )?);
+    let value = Node {
+        at: scheme.value.at,
+        data,
+    };
+    let one = Entry {
+        key: scheme.key.clone(),
+        at: scheme.at,
+        value,
+    };
+    Ok(Node {
+        at: entry.value.at,
+        data: Data::Map(vec![one]),
+    })
+}
+
+fn scheme_parts(
+    scheme: &Entry,
+    parts: &[&'static str],
+    secrets: Option<&Secrets>,
+) -> Result<Vec<Entry>, DocumentError> {
+    let mut fields = Fields::of_entry(scheme)?;
+    if let Some(named) = fields.maybe("use") {
+        fields.end()?;
+        let name = named.value.text("use")?;
+        let whole = |field: &str| Named {
+            prefix: String::new(),
+            name: name.to_owned(),
+            field: field.to_owned(),
+        };
+        let member = |field: &&'static str| {
+            // Whether it is declared is asked where it is used.
+            let value = match secrets {
+                Some(secrets) => secrets.reference(named.value.at, whole(field))?,
+                None => Val::Null,
+            };
+            Ok(Entry {
+                key: (*field).to_owned(),
+                at: named.at,
+                value: Node::of(named.value.at, &value),
+            })
+        };
+        return parts.iter().map(member).collect();
+    }
+    let mut read = Vec::new();
+    for &part in parts {
+        let entry = fields.need(part)?;
+        if part != "username" && !is_secret(&entry.value) {
+            let what = format!("`authentication` by a {part} that is no secret");
+            return Err(DocumentError::not_supported(entry.value.at, what).expected(
+                "`${ $secrets.NAME }` or {file: PATH}, as a text would stand in the log",
+            ));
+        }
+        read.push(entry.clone());
+    }
+    fields.end()?;
+    Ok(read)
+}
+
+fn is_secret(node: &Node) -> bool {
+    match &node.data {
+        Data::Text(s) => super::places::expression(s).is_some_and(|s| named(s).is_some()),
+        _ => SecretRef::read(&node.val()).is_some(),
+    }
+}
