@@ -35,6 +35,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
         "units that the effects of a run may cost together",
     ),
     ("checkpoint_every", "steps between two checkpoints"),
+    ("secrets", "folder of the secrets that are named"),
     ("steps_max", "most steps of a run"),
 ];
 
@@ -44,15 +45,32 @@ pub const TASKS: &[(&str, &str)] = &[
         "call http",
         "call: http, with: {method: get, endpoint: 'http://localhost/'}",
     ),
+    (
+        "call openapi",
+        "call: openapi, with: {document: {endpoint: 'http://localhost/'}, operationId: x}",
+    ),
     ("call skill", "call: compute, with: {op: add, a: 1, b: 2}"),
     ("do", "do: [{b: {set: {x: 1}}}]"),
+    (
+        "emit",
+        "emit: {event: {with: {source: 'http://localhost/', type: x}}}",
+    ),
     ("for", "for: {in: '[1]'}, do: [{b: {set: {x: 1}}}]"),
+    ("fork", "fork: {branches: [{b: {set: {x: 1}}}]}"),
+    ("listen", "listen: {to: {one: {with: {type: x}}}}"),
     (
         "raise",
         "raise: {error: {type: 'https://example.com/e', status: 400}}",
     ),
+    (
+        "run script",
+        "run: {script: {language: javascript, code: ''}}",
+    ),
+    ("run shell", "run: {shell: {command: 'true'}}"),
+    ("run workflow", "run: {workflow: {namespace: x, name: y}}"),
     ("set", "set: {x: 1}"),
     ("switch", "switch: [{c: {then: end}}]"),
+    ("try", "try: [{b: {set: {x: 1}}}], catch: {}"),
     ("wait", "wait: {seconds: 1}"),
 ];
 
@@ -97,7 +115,11 @@ mod tests {
             Definition::load(document.as_bytes())
         };
         for (name, _) in SETTINGS {
-            let value = if *name == "allow" { "[compute]" } else { "7" };
+            let value = match *name {
+                "allow" => "[compute]",
+                "secrets" => "/run/secrets",
+                _ => "7",
+            };
             assert!(load(name, value).is_ok(), "{name}");
         }
         assert!(load("speed", "7").is_err());

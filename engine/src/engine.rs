@@ -6,7 +6,8 @@ use crate::control::Control;
 use crate::error::Error;
 use crate::history;
 use crate::machine::{
-    self, Answer, EMIT, EffectNeed, Ended, Given, Machine, Resolution, StartInfo, Verdict, Wait,
+    self, Answer, EMIT, EffectNeed, Ended, Given, Machine, RUN_WORKFLOW, Resolution, StartInfo,
+    Verdict, Wait,
 };
 use crate::material::{Material, read_definition, read_seed};
 use crate::resource::Resources;
@@ -99,7 +100,8 @@ pub struct Engine {
     pub(crate) shared: Shared,
     pub(crate) control: Mutex<Control>,
     active: Mutex<BTreeMap<RunId, Digest>>,
-    definitions: Mutex<BTreeMap<Digest, Arc<Definition>>>,
+    pub(crate) definitions: Mutex<BTreeMap<Digest, Arc<Definition>>>,
+    pub(crate) workflows: Vec<Arc<Definition>>,
     resources: Resources,
 }
 
@@ -133,6 +135,7 @@ impl Engine {
             control: Mutex::new(control),
             active: Mutex::default(),
             definitions: Mutex::default(),
+            workflows: Vec::new(),
             resources,
         })
     }
@@ -292,15 +295,17 @@ impl Engine {
             .run(run)
             .map_err(Error::from)
             .and_then(|row| {
-                if row.is_none() {
-                    self.record_definition(&request.definition)?;
-                    self.record_root_seed(&request.root)?;
+                if row.is_some() {
+                    return Ok(None);
                 }
-                Ok(row.is_none())
+                let pins = self.pins(&request.definition, run)?;
+                self.record_definition(&request.definition)?;
+                self.record_root_seed(&request.root)?;
+                Ok(Some(pins))
             });
-        match recorded {
-            Ok(true) => {}
-            Ok(false) => {
+        let pins = match recorded {
+            Ok(Some(pins)) => pins,
+            Ok(None) => {
                 self.release(run);
                 return Ok(None);
             }
@@ -308,12 +313,13 @@ impl Engine {
                 self.release(run);
                 return Err(error);
             }
-        }
+        };
         let info = StartInfo {
             key: key.to_owned(),
             generation,
             root_seed: request.root.commitment(),
             budget: request.units(),
+            pins,
         };
         let chain = Chain::new(run, request.root.run_seed(run));
         let run = Run::begin(
@@ -347,8 +353,9 @@ impl Engine {
         if input.canonical() != request.input.canonical() {
             differs.push("input");
         }
+        // Which documents other workflows are was settled when it started.
         let recorded = match history::read_event(&start) {
-            Ok(Event::Start(event)) => event.behaviour,
+            Ok(Event::Start(event)) => StartInfo::budget_of(&event.behaviour),
             _ => Vec::new(),
         };
         let asked = request.units().map(crate::machine::budget_flag);
@@ -496,7 +503,7 @@ impl Engine {
     }
 
     /// The document with that digest, as the log holds it.
-    fn definition(&self, run: RunId, digest: Digest) -> Result<Arc<Definition>, Error> {
+    pub(crate) fn definition(&self, run: RunId, digest: Digest) -> Result<Arc<Definition>, Error> {
         if let Some(known) = self.definitions.lock().get(&digest) {
             return Ok(known.clone());
         }
@@ -712,6 +719,9 @@ impl Engine {
         // What `emit` publishes is on record with its INTENT: whoever follows the log has it.
         if need.skill == EMIT {
             return Ok(Answer::Effect(Ok(need.request.clone())));
+        }
+        if need.skill == RUN_WORKFLOW {
+            return self.run_workflow(&need.request, wire_key);
         }
         if self.shared.skills.find(&need.skill).is_none() {
             let run = RunId([0; 16]);

@@ -78,6 +78,7 @@ impl Material {
                 .map(Digest)
                 .unwrap_or_default(),
             budget: None,
+            pins: Default::default(),
         };
         info.read_behaviour(&event.behaviour)
             .map_err(|flag| Error::Semantics {

@@ -64,6 +64,7 @@ pub fn standing(
         generation: row.generation,
         root_seed: Digest::ZERO,
         budget: None,
+        pins: Default::default(),
     };
     info.read_behaviour(&start.behaviour)
         .map_err(|flag| Error::Semantics {

@@ -1,8 +1,9 @@
 //! Effects and timers: INTENT before, RESULT or DECISION after.
 
+use super::process::workflow_cost;
 use super::state::{Current, Phase};
 use super::step::slot;
-use super::{Answer, EffectNeed, Machine, Resolution, Verdict};
+use super::{Answer, EffectNeed, Machine, RUN_WORKFLOW, Resolution, Verdict};
 use crate::chain::{Datum, Emission};
 use crate::fault::{Code, Fault};
 use crate::value::Value;
@@ -103,7 +104,10 @@ impl Machine {
 
     /// Adds what an effect cost to what the run has spent.
     fn charge(&mut self, need: &EffectNeed, answer: Result<&Value, &Fault>) -> u64 {
-        let cost = self.skills.cost(&need.skill, &need.request, answer);
+        let cost = match need.skill.as_str() {
+            RUN_WORKFLOW => workflow_cost(&need.request, answer),
+            skill => self.skills.cost(skill, &need.request, answer),
+        };
         let lane = self.state.lane_mut();
         lane.spent = lane.spent.saturating_add(cost);
         cost

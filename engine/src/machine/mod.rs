@@ -47,6 +47,7 @@ mod deadline;
 mod effects;
 mod lanes;
 mod listen;
+mod process;
 mod refusal;
 mod save;
 mod scope;
@@ -80,6 +81,9 @@ pub const STEPS_MAX: u64 = 10_000_000;
 
 /// The effect that publishes what `emit` says; its request is the event in CloudEvents' JSON format.
 pub const EMIT: &str = "event_emit";
+
+/// The effect that runs another workflow. Its request names the document by digest, as it was settled when the run started.
+pub const RUN_WORKFLOW: &str = "workflow_run";
 
 /// What the machine waits for.
 #[derive(Clone, Debug)]
@@ -305,6 +309,8 @@ pub struct StartInfo {
     pub generation: u64,
     /// Commitment of the root seed; not hashed.
     pub root_seed: Digest,
+    /// Digests of the documents that the run's `run: workflow` name, by `NAMESPACE/NAME/VERSION`.
+    pub pins: BTreeMap<String, Digest>,
     /// Units that its effects may cost together; START records it as the behaviour `budget=N`.
     pub budget: Option<u64>,
 }

@@ -14,11 +14,15 @@ use crate::chain::{Datum, Emission};
 use crate::fault::{Code, Fault};
 use crate::secret::SecretRef;
 use crate::value::{Val, Value, object, text};
+use aos_format::digest::Digest;
 use aos_format::event::{Decision, Event};
 use aos_format::frame::Kind;
 
 /// Name of the behaviour that sets a budget, in START.
 const BUDGET: &str = "budget=";
+
+/// Name of the behaviour that says which document another workflow is, in START.
+const WORKFLOW: &str = "workflow=";
 
 /// What START records of a budget.
 pub(crate) fn budget_flag(units: u64) -> String {
@@ -36,9 +40,23 @@ pub(super) struct Refusal {
 }
 
 impl StartInfo {
+    /// What START records of the budget alone, of all that [`StartInfo::behaviour`] says.
+    pub(crate) fn budget_of(behaviour: &[String]) -> Vec<String> {
+        let budget = |flag: &&String| flag.starts_with(BUDGET);
+        behaviour.iter().filter(budget).cloned().collect()
+    }
+
     /// What START records of the limits that the run was given.
     pub fn behaviour(&self) -> Vec<String> {
-        self.budget.map(budget_flag).into_iter().collect()
+        let pin = |(reference, digest): (&String, &Digest)| {
+            format!("{WORKFLOW}{reference}@{}", digest.hex())
+        };
+        let pins = self.pins.iter().map(pin);
+        self.budget
+            .map(budget_flag)
+            .into_iter()
+            .chain(pins)
+            .collect()
     }
 
     /// Takes what START recorded as [`StartInfo::behaviour`].
@@ -47,6 +65,16 @@ impl StartInfo {
     /// The first flag that this build does not know.
     pub fn read_behaviour(&mut self, flags: &[String]) -> Result<(), String> {
         for flag in flags {
+            if let Some((reference, digest)) = flag
+                .strip_prefix(WORKFLOW)
+                .and_then(|pin| pin.rsplit_once('@'))
+            {
+                let digest = Digest::from_hex(digest)
+                    .filter(|known| known.hex() == digest)
+                    .ok_or_else(|| flag.clone())?;
+                self.pins.insert(reference.to_owned(), digest);
+                continue;
+            }
             let units = flag.strip_prefix(BUDGET).and_then(|n| n.parse().ok());
             // In its one form only: what is made again must be what was read.
             if units.is_none_or(|units: u64| budget_flag(units) != *flag) || self.budget.is_some() {

@@ -1,10 +1,11 @@
 //! The transitions: how a step of each kind goes from its input to its events.
 
 use super::listen::envelope;
+use super::process::returned;
 use super::refusal::Refusal;
 use super::scope::{Scope, canonical};
 use super::state::{Current, Doing, Frame, Phase};
-use super::{EMIT, EffectNeed, Machine};
+use super::{EMIT, EffectNeed, Machine, RUN_WORKFLOW};
 use crate::chain::{Datum, Emission};
 use crate::fault::{Code, Fault, TYPES};
 use crate::skill::{Policy, Skill};
@@ -45,7 +46,7 @@ impl Machine {
                 input,
                 answer,
             } => match answer {
-                Ok(response) => self.complete(current, Done::plain(input, response)),
+                Ok(response) => self.answered_step(current, input, response),
                 Err(fault) => self.fault(current, Some(input), fault),
             },
             Phase::Unwind(fault) => self.unwind(fault),
@@ -176,6 +177,23 @@ impl Machine {
         }
     }
 
+    /// The step's effect answered.
+    fn answered_step(
+        &mut self,
+        current: Current,
+        input: Datum,
+        response: Datum,
+    ) -> Option<Emission> {
+        let TaskKind::Run { returns, .. } = self.definition.tasks[current.task].kind else {
+            return self.complete(current, Done::plain(input, response));
+        };
+        let output = returned(returns, response.value()).map(Datum::fresh);
+        match output.and_then(|output| self.fits(&[&output]).map(|()| output)) {
+            Ok(output) => self.complete(current, Done::plain(input, output)),
+            Err(fault) => self.fault(current, Some(input), fault),
+        }
+    }
+
     /// Does what the step is there for.
     fn does(&mut self, current: &mut Current, input: &Datum, task: &Task) -> Result<Begun, Fault> {
         let data = input.value().clone();
@@ -259,6 +277,13 @@ impl Machine {
                 let arguments = canonical(&self.fill(with, data.val(), scope)?)?;
                 self.call(current, input, "http_call", &arguments)
             }
+            TaskKind::Run { skill, with, .. } => {
+                let with = canonical(&self.fill(with, data.val(), scope)?)?;
+                match skill.as_str() {
+                    RUN_WORKFLOW => self.run_workflow(current, &with),
+                    skill => self.call(current, input, skill, &with),
+                }
+            }
             TaskKind::CallSkill { name, with } => {
                 let arguments = canonical(&self.fill(with, data.val(), scope)?)?;
                 let arguments = self.skills.complete(name, arguments, &data)?;
@@ -310,7 +335,7 @@ impl Machine {
     }
 
     /// Key of the step's effect: every attempt of an enclosing retry has the same.
-    fn idempotency(&self, current: &Current) -> Digest {
+    pub(super) fn idempotency(&self, current: &Current) -> Digest {
         Digest::labelled(
             "aos.idempotency.v1",
             &[
@@ -496,7 +521,7 @@ impl Machine {
 }
 
 /// How a step begins.
-enum Begun {
+pub(super) enum Begun {
     Done(Done),
     Block { doing: Doing, data: Option<Datum> },
     Fork,

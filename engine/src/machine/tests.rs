@@ -68,6 +68,7 @@ fn machine(document: &str, input: &str, seed: u64) -> Machine {
         generation: 0,
         root_seed: root.commitment(),
         budget: None,
+        pins: BTreeMap::new(),
     };
     let chain = Chain::new(run, root.run_seed(run));
     let input = Value::from_json(input.as_bytes()).unwrap();
@@ -471,6 +472,7 @@ fn a_value_too_large_for_a_record_is_a_fault_of_its_step() {
         generation: 0,
         root_seed: root.commitment(),
         budget: None,
+        pins: BTreeMap::new(),
     };
     let chain = Chain::new(run, root.run_seed(run));
     let machine = Machine::new(

@@ -3,6 +3,7 @@
 use super::ObstacleKind;
 use crate::skill::{Registered, Skill};
 use crate::value::{Val, Value, as_text, member, text};
+use crate::workflow::{Task, TaskKind};
 
 /// What is wrong with the arguments of a call, if anything; `raw` is what the document says, expressions unevaluated.
 ///
@@ -87,11 +88,20 @@ fn is_open(value: &Val) -> bool {
     }
 }
 
-/// The arguments in a task's own text: `with`, or `params` in the short form.
-pub(super) fn raw(task: &Value) -> Value {
-    ["with", "params"]
+/// The arguments in a task's own text: `with`, or `params` in the short form; none where a process has some that are known
+/// only when it runs.
+pub(super) fn raw(task: &Task) -> Option<Value> {
+    if let TaskKind::Run { with, .. } | TaskKind::CallSkill { with, .. } = &task.kind
+        && let Some(constant) = with.as_constant()
+    {
+        return Value::from_val(constant).ok();
+    }
+    if let TaskKind::Run { .. } = &task.kind {
+        return None;
+    }
+    let given = ["with", "params"]
         .iter()
-        .find_map(|name| member(task.val(), name))
-        .and_then(|arguments| Value::from_val(arguments).ok())
-        .unwrap_or_else(|| Value::from_json(b"{}").expect("an empty object is JSON"))
+        .find_map(|name| member(task.definition.val(), name))
+        .and_then(|arguments| Value::from_val(arguments).ok());
+    given.or_else(|| Value::from_json(b"{}").ok())
 }

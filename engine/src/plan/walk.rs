@@ -4,6 +4,7 @@ use super::arguments;
 use super::past::{Past, SkillPast};
 use super::{Forecast, Limits, Obstacle, ObstacleKind, Range, Risk, StepForecast};
 use crate::fault::Code;
+use crate::machine::RUN_WORKFLOW;
 use crate::skill::{Registered, Retry, Skills};
 use crate::value::Val;
 use crate::workflow::{Definition, Task, TaskKind};
@@ -133,6 +134,11 @@ impl<'a> Walk<'a> {
         match &task.kind {
             TaskKind::CallHttp(_) => self.call(task, "http_call", times),
             TaskKind::CallSkill { name, .. } => self.call(task, name, times),
+            TaskKind::Run { skill, .. } if skill == RUN_WORKFLOW => self.assume(format!(
+                "the workflow that {} runs costs and takes nothing",
+                task.pointer
+            )),
+            TaskKind::Run { skill, .. } => self.call(task, skill, times),
             TaskKind::Wait(wait) => match wait.milliseconds(|template| {
                 template.as_constant().cloned().ok_or_else(|| {
                     crate::fault::Fault::new(Code::InvalidInput, "known when it runs")
@@ -166,12 +172,18 @@ impl<'a> Walk<'a> {
             let why = format!("the skill {name} is not among those allowed");
             self.obstacle(ObstacleKind::NotAllowed, &task.pointer, why);
         }
-        let raw = arguments::raw(&task.definition);
+        let raw = arguments::raw(task);
         let feeds = matches!(task.kind, TaskKind::CallSkill { .. });
-        if let Some((kind, why)) = arguments::check(name, entry, &raw, feeds) {
+        let wrong = raw
+            .as_ref()
+            .and_then(|raw| arguments::check(name, entry, raw, feeds));
+        if let Some((kind, why)) = wrong {
             self.obstacle(kind, &task.pointer, why);
         }
-        let at_most = arguments::estimate(entry, &raw);
+        let at_most = match &raw {
+            Some(raw) => arguments::estimate(entry, raw),
+            None => entry.about.cost,
+        };
         self.budget(task, name, at_most, times);
         let past = self.past.skill(name);
         let (cost, latency) = estimate(entry, at_most, past);

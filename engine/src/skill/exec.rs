@@ -7,6 +7,7 @@
 use super::arguments::{Arguments, describe, short};
 use super::{About, Effect, Latency, Policy, Reach, Retry};
 use crate::fault::{Code, Fault};
+use crate::secret::{Scrubber, Secret, SecretRef};
 use crate::value::{Val, Value, as_text, object, text};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -24,7 +25,7 @@ const INPUT: &str = r#"{
   "properties": {
     "argv": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 256, "description": "an absolute path, then its arguments"},
     "stdin": {"type": "string"},
-    "env": {"type": "object", "additionalProperties": {"type": "string"}},
+    "env": {"type": "object", "additionalProperties": {"type": ["string", "object"]}, "description": "texts, or secrets {\"file\": PATH}"},
     "cwd": {"type": "string"},
     "output_bytes_max": {"type": "integer", "minimum": 0, "maximum": 1048576},
     "timeout_ms": {"type": "integer", "minimum": 1, "maximum": 600000}
@@ -53,11 +54,39 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// The skill.
 pub(super) struct Exec;
 
+/// Names and values.
+type Environment = Vec<(String, String)>;
+
+/// The value of a variable of the environment.
+#[derive(Clone)]
+enum Variable {
+    Plain(String),
+    Secret(SecretRef),
+}
+
+impl Variable {
+    fn read(value: &Val) -> Option<Variable> {
+        match SecretRef::read(value) {
+            Some(at) => Some(Variable::Secret(at)),
+            None => as_text(value)
+                .filter(|value| !value.contains('\0'))
+                .map(|value| Variable::Plain(value.into())),
+        }
+    }
+
+    fn value(&self) -> Val {
+        match self {
+            Variable::Plain(value) => text(value),
+            Variable::Secret(at) => at.value(),
+        }
+    }
+}
+
 /// A program to run, read from arguments or from a record.
 struct Program {
     argv: Vec<String>,
     stdin: String,
-    env: Vec<(String, String)>,
+    env: Vec<(String, Variable)>,
     cwd: String,
     output_bytes_max: usize,
     timeout_ms: usize,
@@ -101,11 +130,10 @@ impl Program {
                 .map(|(key, value)| {
                     let name =
                         as_text(key).filter(|n| !n.is_empty() && !n.contains(['=', '\0']))?;
-                    let value = as_text(value).filter(|v| !v.contains('\0'))?;
-                    Some((name.to_owned(), value.to_owned()))
+                    Some((name.to_owned(), Variable::read(value)?))
                 })
                 .collect::<Option<_>>()
-                .ok_or_else(|| given.wrong("env", "names and texts", "others"))?,
+                .ok_or_else(|| given.wrong("env", "names and texts or secrets", "others"))?,
             Some(other) => {
                 return Err(given.wrong("env", "an object of at most 256 texts", &describe(other)));
             }
@@ -134,7 +162,7 @@ impl Program {
         let env = self
             .env
             .iter()
-            .map(|(name, value)| (text(name), text(value)));
+            .map(|(name, value)| (text(name), value.value()));
         Ok(Value::from_val(&object([
             ("argv", self.argv.iter().map(|arg| text(arg)).collect()),
             ("cwd", text(&self.cwd)),
@@ -145,12 +173,35 @@ impl Program {
         ]))?)
     }
 
-    fn spawn(&self) -> Result<Child, Fault> {
+    /// The environment, and the secrets in it.
+    fn environment(&self) -> Result<(Environment, Vec<Secret>), Fault> {
+        let mut secrets = Vec::new();
+        let mut env = Vec::new();
+        for (name, value) in &self.env {
+            let value = match value {
+                Variable::Plain(value) => value.clone(),
+                Variable::Secret(at) => {
+                    let secret = at.resolve()?;
+                    let value = secret.prefixed(&at.prefix)?;
+                    secrets.push(secret);
+                    value
+                }
+            };
+            if value.contains('\0') {
+                let why = "exec: a secret that goes into the environment has no NUL";
+                return Err(Fault::new(Code::PermissionDenied, why));
+            }
+            env.push((name.clone(), value));
+        }
+        Ok((env, secrets))
+    }
+
+    fn spawn(&self, env: &Environment) -> Result<Child, Fault> {
         let mut command = Command::new(&self.argv[0]);
         command
             .args(&self.argv[1..])
             .env_clear()
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -169,7 +220,9 @@ impl Program {
     }
 
     fn run(&self) -> Result<Value, Fault> {
-        let mut child = self.spawn()?;
+        let (env, secrets) = self.environment()?;
+        let scrubber = Scrubber::new(&secrets);
+        let mut child = self.spawn(&env)?;
         if let Some(mut pipe) = child.stdin.take() {
             let bytes = self.stdin.clone().into_bytes();
             // A program that does not read its input is not at fault.
@@ -196,7 +249,7 @@ impl Program {
         // A program ended by a signal has no code; shells say 128 and the signal.
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
         let exit = status.code().unwrap_or(128 + signal.unwrap_or_default());
-        Ok(Value::from_val(&object([
+        scrubber.value(Value::from_val(&object([
             ("exit", Val::from(isize::try_from(exit).unwrap_or_default())),
             ("stderr", text(&stderr.0)),
             ("stdout", text(&stdout.0)),
@@ -305,6 +358,15 @@ impl Effect for Exec {
         Policy::Hold
     }
 
+    fn secrets(&self, request: &Value) -> Vec<SecretRef> {
+        let env = Program::read(request).map_or_else(|_| Vec::new(), |program| program.env);
+        let secret = |(_, value)| match value {
+            Variable::Secret(at) => Some(at),
+            Variable::Plain(_) => None,
+        };
+        env.into_iter().filter_map(secret).collect()
+    }
+
     fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
         Program::read(request)?.run()
     }
@@ -347,6 +409,18 @@ mod tests {
         );
         let said = run(r#"{"argv":["/bin/sh","-c","kill -9 $$"]}"#).unwrap();
         assert_eq!(field(&said, "exit"), "137");
+    }
+
+    #[test]
+    fn a_secret_goes_into_the_environment_and_comes_back_masked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        std::fs::write(&path, "s3cret-word").unwrap();
+        let said = run(&format!(
+            r#"{{"argv":["/bin/sh","-c","echo \"$A\"; test \"$A\" = s3cret-word && echo $A | tr a-z A-Z"],"env":{{"A":{{"file":"{}"}}}}}}"#,
+            path.display()
+        ));
+        assert_eq!(field(&said.unwrap(), "stdout"), "[secret]\n[secret]\n");
     }
 
     #[test]

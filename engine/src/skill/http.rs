@@ -12,6 +12,7 @@
 //! Headers that let somebody in are references to secrets; an answer that echoes one is recorded with a mask in its place.
 
 mod answer;
+mod openapi;
 mod request;
 mod webhook;
 
@@ -19,6 +20,7 @@ use super::{About, Effect, Latency, Policy};
 use crate::fault::{Code, Fault};
 use crate::secret::{Scrubber, SecretRef};
 use crate::value::Value;
+pub(super) use openapi::OpenApiCall;
 pub(super) use webhook::WebhookSend;
 
 use request::{Body, Request};

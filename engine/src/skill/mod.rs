@@ -14,6 +14,8 @@ mod json_transform;
 mod kv;
 mod llm;
 mod registry;
+#[cfg(feature = "script")]
+mod script;
 
 pub use about::{About, Latency, Rate, Reach, Retry};
 pub use http::HttpCall;

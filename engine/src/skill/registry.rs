@@ -71,6 +71,9 @@ impl Skills {
         skills.add("kv_put", "1", Skill::effect(kv::KvPut));
         skills.add("exec", "1", Skill::effect(exec::Exec));
         skills.add("email_send", "1", Skill::effect(email::EmailSend));
+        skills.add("openapi_call", "1", Skill::effect(http::OpenApiCall::new()));
+        #[cfg(feature = "script")]
+        skills.add("script", "1", Skill::effect(super::script::Script));
         skills
     }
 

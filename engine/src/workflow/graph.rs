@@ -169,6 +169,7 @@ impl Graph {
                 | TaskKind::Wait(_)
                 | TaskKind::Emit(_)
                 | TaskKind::CallHttp(_)
+                | TaskKind::Run { .. }
                 | TaskKind::CallSkill { .. } => self.edge(&own, &after, "", false),
             }
         }
@@ -415,6 +416,7 @@ impl TaskKind {
             TaskKind::Fork { .. } => "fork",
             TaskKind::Listen(_) => "listen",
             TaskKind::Emit(_) => "emit",
+            TaskKind::Run { .. } => "run",
             TaskKind::CallHttp(_) | TaskKind::CallSkill { .. } | TaskKind::Function { .. } => {
                 "call"
             }

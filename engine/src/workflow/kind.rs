@@ -13,19 +13,16 @@ use super::{Case, TaskKind};
 use crate::expr::Template;
 use std::collections::BTreeSet;
 
-const KINDS: [&str; 11] = [
-    "call", "do", "emit", "for", "fork", "listen", "raise", "set", "switch", "try", "wait",
+const KINDS: [&str; 12] = [
+    "call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait",
 ];
 const COMMON: [&str; 7] = [
     "if", "input", "output", "export", "timeout", "then", "metadata",
 ];
-/// Properties of other kinds, and what every task may have but not here.
-const NOT_SUPPORTED: [&str; 1] = ["run"];
-const PROTOCOLS: [&str; 5] = ["a2a", "asyncapi", "grpc", "mcp", "openapi"];
+const PROTOCOLS: [&str; 4] = ["a2a", "asyncapi", "grpc", "mcp"];
 
 /// Refuses a task that says nothing to do, several things, or something this version does not run.
-pub(super) fn refuse_others(fields: &Fields<'_>, entry: &Entry) -> Result<(), DocumentError> {
-    fields.refuse(&NOT_SUPPORTED)?;
+pub(super) fn refuse_others(entry: &Entry) -> Result<(), DocumentError> {
     let entries = entry.value.map(&entry.key)?;
     let has = |key: &str| entries.iter().any(|entry| entry.key == key);
     let of = |e: &&Entry| KINDS.contains(&e.key.as_str()) && !(e.key == "do" && has("for"));
@@ -95,6 +92,9 @@ impl<'d> Tasks<'d> {
         }
         if let Some(entry) = fields.maybe("wait") {
             return Ok(TaskKind::Wait(Wait::read(&entry.value, &scope)?));
+        }
+        if let Some(entry) = fields.maybe("run") {
+            return self.running(entry, &scope);
         }
         match fields.maybe("call") {
             Some(entry) => self.call(task, entry, fields, pointer, &scope),
@@ -267,6 +267,14 @@ impl<'d> Tasks<'d> {
             let with = self.http(fields.need("with")?, scope)?;
             self.calls.push(("http_call".into(), at));
             return Ok(TaskKind::CallHttp(with));
+        }
+        if name == "openapi" {
+            let with = self.openapi(fields.need("with")?, scope)?;
+            self.calls.push(("openapi_call".into(), at));
+            return Ok(TaskKind::CallSkill {
+                name: "openapi_call".into(),
+                with,
+            });
         }
         let given = scope.with_secrets(&self.secrets);
         let scope = match self.functions.contains_key(name) {

@@ -29,6 +29,11 @@ pub(super) fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
     let loaded = match loaded {
         Ok(definition) if problems.is_empty() => {
             let files = tasks.secrets.files();
+            let workflows = std::mem::take(&mut tasks.workflows);
+            let definition = Definition {
+                workflows,
+                ..definition
+            };
             let (tasks, calls) = tasks.finish();
             Some(complete(definition, tasks, calls, files))
         }
@@ -78,6 +83,7 @@ fn read_root<'d>(
         settings: Settings::default(),
         allow: None,
         secrets: BTreeSet::new(),
+        workflows: BTreeSet::new(),
         skills: Vec::new(),
         calls: Vec::new(),
     };

@@ -31,6 +31,7 @@ mod listen;
 mod load;
 mod node;
 mod places;
+mod run;
 mod scalar;
 mod schema;
 mod secrets;
@@ -91,6 +92,8 @@ pub struct Definition {
     pub allow: Option<BTreeSet<String>>,
     /// Files of the secrets that it names.
     pub secrets: BTreeSet<String>,
+    /// The workflows that it runs, as `NAMESPACE/NAME/VERSION`.
+    pub workflows: BTreeSet<String>,
     /// Names of the skills that are called, ascending, each once; `call: http` counts as `http_call`.
     pub skills: Vec<String>,
     /// Where each skill is named.
@@ -223,6 +226,15 @@ pub enum TaskKind {
         /// Its task, alone in a block.
         block: Vec<usize>,
     },
+    /// A process: a command, a script, or another workflow.
+    Run {
+        /// Skill that runs it; [`crate::machine::RUN_WORKFLOW`] for a workflow.
+        skill: String,
+        /// What it is given.
+        with: Template,
+        /// What of its end is the output.
+        returns: Returns,
+    },
     /// A skill.
     CallSkill {
         /// Name of the skill.
@@ -230,6 +242,23 @@ pub enum TaskKind {
         /// Its arguments: an object.
         with: Template,
     },
+}
+
+/// What of the end of a process is a step's output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Returns {
+    /// What it wrote on standard output.
+    Stdout,
+    /// What it wrote on standard error.
+    Stderr,
+    /// Its exit code.
+    Code,
+    /// All three.
+    All,
+    /// Nothing.
+    None,
+    /// What a workflow gave.
+    Output,
 }
 
 /// A case of a switch.
@@ -292,6 +321,7 @@ impl Definition {
             | TaskKind::Fork { .. }
             | TaskKind::Emit(_)
             | TaskKind::CallHttp(_)
+            | TaskKind::Run { .. }
             | TaskKind::CallSkill { .. } => &[],
         }
     }

@@ -10,7 +10,7 @@ use super::secrets::Secrets;
 use super::{Flow, Task, TaskKind, TimeReads, kind};
 use crate::expr::Template;
 use crate::value::Val;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The tasks of a document while it is read.
 #[derive(Default)]
@@ -29,6 +29,8 @@ pub(super) struct Tasks<'d> {
     pub functions: BTreeMap<&'d str, &'d Entry>,
     /// `use.authentications`.
     pub authentications: BTreeMap<&'d str, &'d Entry>,
+    /// The workflows that it runs.
+    pub workflows: BTreeSet<String>,
     /// `use.secrets`.
     pub secrets: Secrets,
     /// Functions whose tasks are being read, outermost first.
@@ -217,7 +219,7 @@ impl<'d> Tasks<'d> {
         block: &Block<'_>,
     ) -> Result<Task, DocumentError> {
         let mut fields = Fields::of_entry(entry)?;
-        kind::refuse_others(&fields, entry)?;
+        kind::refuse_others(entry)?;
         let variables = self.variables.clone();
         let scope = |at| Scope::at(at, &variables);
         let if_ = fields
@@ -381,6 +383,7 @@ pub(super) fn reads_time(task: &Task) -> TimeReads {
         | TaskKind::Emit(template)
         | TaskKind::Raise(template)
         | TaskKind::CallHttp(template)
+        | TaskKind::Run { with: template, .. }
         | TaskKind::CallSkill { with: template, .. } => {
             (time([], after.into_iter().chain([Some(template)])), none)
         }

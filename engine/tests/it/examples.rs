@@ -72,6 +72,7 @@ fn run(
         generation: 0,
         root_seed: root.commitment(),
         budget: None,
+        pins: Default::default(),
     };
     let chain = Chain::new(id, root.run_seed(id));
     let stride = Stride::from_log2(26).unwrap();

@@ -12,5 +12,6 @@ mod effects;
 mod examples;
 mod kv;
 mod language;
+mod process;
 mod rust_workflow;
 mod support;

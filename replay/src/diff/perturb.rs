@@ -80,6 +80,7 @@ pub fn perturb(
             generation: 0,
             root_seed: root.commitment(),
             budget: None,
+            pins: Default::default(),
         },
         definition,
         run,

@@ -478,6 +478,7 @@ pub(crate) fn start_info(start: &StoredRecord) -> StartInfo {
         generation: generation.map(u64::from_le_bytes).unwrap_or_default(),
         root_seed: root_seed.map(Digest).unwrap_or_default(),
         budget: None,
+        pins: Default::default(),
     };
     if let Ok(Event::Start(event)) = aos_engine::history::read_event(start) {
         // A flag that this build does not know shows as a difference of the START made again.

@@ -227,6 +227,9 @@ pub struct Run {
     /// Units that the effects of a run may cost together; a document may set less
     #[arg(long, value_name = "UNITS")]
     pub budget: Option<u64>,
+    /// A workflow that others can run, besides those that the log holds; can be given several times
+    #[arg(long, value_name = "WORKFLOW")]
+    pub with: Vec<PathBuf>,
     /// Length of a segment when the log is created, a power of two; with K, M or G [default: 64M]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub stride: Option<u64>,

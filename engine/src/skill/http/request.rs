@@ -631,7 +631,7 @@ fn body(
 }
 
 /// RFC 3986: everything but unreserved characters as `%XX` of its UTF-8.
-fn percent_encode(text: &str, out: &mut String) {
+pub(super) fn percent_encode(text: &str, out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

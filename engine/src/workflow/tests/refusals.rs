@@ -117,9 +117,37 @@ fn parts_of_the_specification_that_do_not_run_are_refused_by_name() {
         ),
         ("use: {§catalogs: {}}\n", "AOS-E209", "`catalogs`"),
         ("use: {§extensions: []}\n", "AOS-E209", "`extensions`"),
-        ("do:\n- a:\n    §run: {}\n", "AOS-E209", "`run`"),
+        (
+            "do:\n- a:\n    run: {§container: {image: a}}\n",
+            "AOS-E209",
+            "`container`",
+        ),
+        (
+            "do:\n- a:\n    run: {§await: false, shell: {command: a}}\n",
+            "AOS-E209",
+            "await",
+        ),
+        (
+            "do:\n- a:\n    run: {script: {language: §python, code: a}}\n",
+            "AOS-E209",
+            "`python`",
+        ),
+        (
+            "do:\n- a:\n    run: {script: {language: js, §source: {endpoint: a}}}\n",
+            "AOS-E209",
+            "`source`",
+        ),
+        (
+            "do:\n- a:\n    run: {§return: all, workflow: {namespace: a, name: b}}\n",
+            "AOS-E209",
+            "`return`",
+        ),
         ("do:\n- a:\n    call: §grpc\n", "AOS-E209", "grpc"),
-        ("do:\n- a:\n    call: §openapi\n", "AOS-E209", "openapi"),
+        (
+            "do:\n- a:\n    call: openapi\n    with: {document: {endpoint: {uri: 'http://a', §authentication: {}}}, operationId: x}\n",
+            "AOS-E209",
+            "`authentication`",
+        ),
         ("do:\n- a:\n    call: §asyncapi\n", "AOS-E209", "asyncapi"),
         ("do:\n- a:\n    call: §mcp\n", "AOS-E209", "mcp"),
         ("do:\n- a:\n    call: §a2a\n", "AOS-E209", "a2a"),
@@ -196,7 +224,7 @@ fn unknown_properties_are_refused_with_what_is_allowed() {
         (
             "do:\n- a:\n    §sett: {x: 1}\n",
             "AOS-E207",
-            "one of call, do, emit, for, fork, listen, raise, set, switch, try, wait, if",
+            "one of call, do, emit, for, fork, listen, raise, run, set, switch, try, wait, if",
         ),
         (
             "do:\n- a:\n    set: {x: 1}\n    §iff: .x\n",
@@ -701,4 +729,45 @@ fn every_problem_of_a_document_is_told_with_its_place_and_path() {
         ]
     );
     assert!(Definition::load(text.as_bytes()).is_err());
+}
+
+#[test]
+fn a_process_says_what_it_is() {
+    check(&[
+        (
+            "do:\n- a:\n    §run: {}\n",
+            "AOS-E211",
+            "one of script, shell, workflow",
+        ),
+        (
+            "do:\n- a:\n    §run: {shell: {command: a}, script: {language: js, code: a}}\n",
+            "AOS-E211",
+            "one process",
+        ),
+        (
+            "do:\n- a:\n    run: {shell: {command: a}, return: §out}\n",
+            "AOS-E211",
+            "stdout",
+        ),
+        (
+            "do:\n- a:\n    run: {shell: {command: a, §stdinn: b}}\n",
+            "AOS-E207",
+            "stdin",
+        ),
+        (
+            "do:\n- a:\n    run: {workflow: {namespace: a, name: §b/c}}\n",
+            "AOS-E211",
+            "names no workflow",
+        ),
+        (
+            "do:\n- a:\n    run: {workflow: {namespace: a, name: b, version: §'1'}}\n",
+            "AOS-E211",
+            "latest",
+        ),
+        (
+            "do:\n- a:\n    call: openapi\n    §with: {document: {endpoint: 'http://a'}}\n",
+            "AOS-E208",
+            "operationId",
+        ),
+    ]);
 }

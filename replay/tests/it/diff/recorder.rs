@@ -153,6 +153,7 @@ impl Make {
             generation: 0,
             root_seed: self.root.commitment(),
             budget: None,
+            pins: Default::default(),
         };
         let input = Value::from_json(self.input.as_bytes()).unwrap();
         let chain = Chain::new(run, seed);

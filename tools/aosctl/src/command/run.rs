@@ -64,9 +64,14 @@ fn drive(args: &Run, out: &mut Output) -> Result<Exit, Failure> {
         })?),
         _ => args.key.clone(),
     };
+    let known = args
+        .with
+        .iter()
+        .map(|path| Ok(Arc::new(load(path)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
     let stop = Stop::listen()?;
     let log = logs::writer(&args.log, Some(args.stride))?;
-    let engine = args.driving.engine(&args.log, log)?;
+    let engine = args.driving.engine(&args.log, log)?.with_workflows(known);
     let template = Request {
         definition,
         key: None,

@@ -158,9 +158,9 @@ fn a_document_is_refused_with_its_place_before_a_log_is_made() {
         ),
         (
             "a later construct",
-            &format!("{head}  - x: {{run: {{workflow: {{}}}}}}\n"),
+            &format!("{head}  - x: {{run: {{container: {{}}}}}}\n"),
             "AOS-E209",
-            ":3:9",
+            ":3:15",
         ),
         (
             "an unknown property",

@@ -12,6 +12,7 @@ mod golden;
 mod harness;
 mod import;
 mod kill;
+mod language;
 mod output;
 mod plans;
 mod salvage;

@@ -1,0 +1,136 @@
+//! Workflows that run other workflows.
+//!
+//! A run settles which documents its `run: workflow` name when it starts, and START has their digests; so `latest` means the
+//! same on every resume and replay. The other workflow is a run of its own in the same log, under a key that follows from the
+//! step's: made again after a crash, the step finds it. Replay of the caller reads its RESULT; the other run is replayed by
+//! itself.
+
+use crate::engine::{Begun, Engine, OnConflict, Request};
+use crate::error::Error;
+use crate::fault::{Code, Fault};
+use crate::history::read_event;
+use crate::machine::{Answer, Ended};
+use crate::run::Turn;
+use crate::value::{Val, Value, as_text, member, object};
+use crate::workflow::Definition;
+use aos_format::digest::{Digest, RunId};
+use aos_format::event::Event;
+use aos_format::record::StreamId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Engine {
+    /// Makes documents known that `run: workflow` can name, besides those that the log holds.
+    pub fn with_workflows(mut self, known: impl IntoIterator<Item = Arc<Definition>>) -> Engine {
+        self.workflows.extend(known);
+        self
+    }
+
+    /// The documents that a run of `definition` may run, each on record.
+    pub(crate) fn pins(
+        &self,
+        definition: &Definition,
+        run: RunId,
+    ) -> Result<BTreeMap<String, Digest>, Error> {
+        let mut pins = BTreeMap::new();
+        for reference in &definition.workflows {
+            let found = self.find_workflow(reference, run)?;
+            let missing = || Error::NotRegistered {
+                run,
+                what: format!("the workflow {reference}"),
+            };
+            let found = found.ok_or_else(missing)?;
+            self.record_definition(&found)?;
+            pins.insert(reference.clone(), Digest(found.digest));
+        }
+        Ok(pins)
+    }
+
+    /// The document that `NAMESPACE/NAME/VERSION` names: what was made known comes before what is on record, the newest on
+    /// record first; `latest` is the highest version of both.
+    fn find_workflow(&self, reference: &str, run: RunId) -> Result<Option<Arc<Definition>>, Error> {
+        let mut parts = reference.split('/');
+        let mut part = || parts.next().unwrap_or_default();
+        let (namespace, name, version) = (part(), part(), part());
+        let fits = |one: &Definition| {
+            one.namespace == namespace
+                && one.name == name
+                && (version == "latest" || one.version == version)
+        };
+        let mut found: Vec<Arc<Definition>> = self.workflows.clone();
+        found.retain(|one| fits(one));
+        let records = self.shared.log.stream(StreamId::CONTROL, 1)?;
+        for record in records.iter().rev() {
+            let event = read_event(record).map_err(|source| Error::History { run, source })?;
+            let Event::Definition(event) = event else {
+                continue;
+            };
+            let document = matches!(event.media.as_str(), "yaml" | "json");
+            let same = event.namespace == namespace && event.name == name;
+            if document && same && (version == "latest" || event.version == version) {
+                found.push(self.definition(run, event.digest)?);
+            }
+        }
+        let version_of = |one: &Definition| semver::Version::parse(&one.version).ok();
+        // Of equal ones the first: `max_by_key` takes the last.
+        found.reverse();
+        Ok(found.into_iter().max_by_key(|one| version_of(one)))
+    }
+
+    /// Runs another workflow to its end.
+    pub(crate) fn run_workflow(&self, asked: &Value, wire_key: &str) -> Result<Answer, Error> {
+        let part = |name| member(asked.val(), name).and_then(as_text);
+        let digest = |name| part(name).and_then(Digest::from_hex);
+        let unread = |what: &str| Error::NotRegistered {
+            run: RunId([0; 16]),
+            what: format!("{what} of the workflow that a step runs"),
+        };
+        let document = digest("definition").ok_or_else(|| unread("the document"))?;
+        let definition = self.definition(RunId([0; 16]), document)?;
+        let commitment = digest("seed").ok_or_else(|| unread("the seed"))?;
+        let root = self.seed(commitment)?.ok_or_else(|| unread("the seed"))?;
+        let input = member(asked.val(), "input").cloned().unwrap_or(Val::Null);
+        let key = wire_key.split('@').next().unwrap_or_default();
+        let budget = member(asked.val(), "budget").and_then(|n| n.to_string().parse().ok());
+        let request = Request {
+            definition,
+            key: Some(format!("run-{key}")),
+            input: Value::from_val(&input).map_err(|_| unread("the input"))?,
+            root,
+            on_conflict: OnConflict::Existing,
+            budget,
+        };
+        let (run, ended) = match self.start(&request)? {
+            Begun::Ended(past) => (past.row.run, Some(past.ended)),
+            Begun::InProgress(run) => (run, None),
+            Begun::Run(mut run) => match self.drive(&mut run)? {
+                Turn::Ended(ended) => (run.id(), Some(ended)),
+                _ => (run.id(), None),
+            },
+        };
+        Ok(Answer::Effect(match ended {
+            Some(Ended::Completed(output)) => self.answer_of(run, &output)?,
+            Some(Ended::Faulted(problem) | Ended::Cancelled(problem)) => {
+                let broken = || Fault::new(Code::Integrity, "the run ended without a problem");
+                Err(Fault::from_problem(&problem).unwrap_or_else(broken))
+            }
+            None => Err(Fault::new(
+                Code::UnknownOutcome,
+                format!("the run {run} has not ended: it waits for somebody"),
+            )),
+        }))
+    }
+
+    fn answer_of(&self, run: RunId, output: &Value) -> Result<Result<Value, Fault>, Error> {
+        let mut cost = 0u64;
+        for record in self.shared.log.stream(StreamId::run(run), 1)? {
+            let event = read_event(&record).map_err(|source| Error::History { run, source })?;
+            if let Event::Result(result) = event {
+                cost = cost.saturating_add(result.cost.unwrap_or_default());
+            }
+        }
+        let cost = Val::from(usize::try_from(cost).unwrap_or(usize::MAX));
+        let answer = object([("cost", cost), ("output", output.val().clone())]);
+        Ok(Value::from_val(&answer).map_err(Fault::from))
+    }
+}
