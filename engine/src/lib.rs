@@ -39,6 +39,7 @@ mod error;
 pub mod expr;
 pub mod fault;
 pub mod history;
+pub mod lifecycle;
 pub mod machine;
 pub mod material;
 pub mod mock;

@@ -9,7 +9,7 @@ use super::places::{At, Scope};
 use super::schema::Schema;
 use super::task::Tasks;
 use crate::expr::{Expr, Template};
-use crate::value::{Val, Value};
+use crate::value::{Val, Value, member};
 
 /// What a `listen` task waits for.
 #[derive(Clone, Debug)]
@@ -119,6 +119,25 @@ impl Strategy {
             Strategy::All(_) => met.iter().all(|&met| met),
             Strategy::Any { .. } | Strategy::One(_) => met.iter().any(|&met| met),
         }
+    }
+}
+
+impl Filter {
+    /// Whether an event fits, where no run is there to know more.
+    pub(super) fn fits(&self, event: &Val) -> bool {
+        let canonical = |val: &Val| Value::from_val(val).ok();
+        self.with.iter().all(|(name, matcher)| {
+            let found = member(event, name).cloned().unwrap_or_default();
+            let said = match matcher {
+                Matcher::Equal(value) => value.clone(),
+                Matcher::Test(expr) => match expr.eval(&found, &|_| Val::Null, None) {
+                    Ok(Val::Bool(said)) => return said,
+                    Ok(Val::Null) | Err(_) => return false,
+                    Ok(said) => said,
+                },
+            };
+            canonical(&said) == canonical(&found)
+        })
     }
 }
 

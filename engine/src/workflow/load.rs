@@ -4,6 +4,7 @@ use super::error::{DocumentError, Problem};
 use super::fields::{Fields, unknown};
 use super::node::{Data, Entry, Node, Place, short};
 use super::places::{At, Scope};
+use super::schedule::Schedule;
 use super::schema::Schema;
 use super::secrets::{self, Secrets};
 use super::task::{Tasks, timeout};
@@ -80,6 +81,7 @@ fn read_root<'d>(
         input_schema: None,
         output_schema: None,
         timeout: None,
+        schedule: None,
         settings: Settings::default(),
         allow: None,
         secrets: BTreeSet::new(),
@@ -125,8 +127,9 @@ fn workflow<'d>(
         .need("document")
         .map(|entry| document(definition, tasks, entry));
     tasks.keep(head.and_then(|read| read));
-    tasks.keep(fields.refuse(&["schedule"]));
-    fields.pass("schedule");
+    if let Some(entry) = fields.maybe("schedule") {
+        definition.schedule = tasks.keep(Schedule::read(entry));
+    }
     if let Some(entry) = fields.maybe("evaluate") {
         tasks.keep(evaluate(entry));
     }

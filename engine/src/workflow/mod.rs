@@ -33,6 +33,7 @@ mod node;
 mod places;
 mod run;
 mod scalar;
+pub mod schedule;
 mod schema;
 mod secrets;
 mod skills;
@@ -86,6 +87,8 @@ pub struct Definition {
     pub output_schema: Option<Schema>,
     /// `timeout`.
     pub timeout: Option<Wait>,
+    /// `schedule`.
+    pub schedule: Option<schedule::Schedule>,
     /// AOS settings.
     pub settings: Settings,
     /// The skills that its runs may call, as `metadata.aos.allow` lists them; all where there is no list.

@@ -52,6 +52,9 @@ pub enum Command {
     Demo(Demo),
     /// Start runs of a workflow, or finish those that were started before
     Run(Run),
+    /// Begin runs of a workflow when its schedule says
+    #[command(subcommand)]
+    Schedule(crate::command::schedule::Schedule),
     /// Finish what a crash left open
     Resume(Resume),
     /// Decide about an effect whose outcome a crash left unknown
@@ -113,7 +116,7 @@ pub enum Command {
     /// Write made-up inputs for examples and tests
     #[command(subcommand)]
     Sample(Sample),
-    /// Bring an event to a run that listens
+    /// Bring an event to a run that listens, or list what happened to runs as CloudEvents
     #[command(subcommand)]
     Event(crate::command::steer::Event),
     /// End a run
@@ -474,7 +477,7 @@ pub struct Completions {
 }
 
 /// RFC 3339, or seconds since 1970 with up to nine decimals: nanoseconds since 1970.
-fn parse_time(text: &str) -> Result<i64, String> {
+pub fn parse_time(text: &str) -> Result<i64, String> {
     let timestamp: jiff::Timestamp = match text.parse() {
         Ok(timestamp) => timestamp,
         Err(_) => {

@@ -107,7 +107,16 @@ fn what_the_document_says_of_itself_is_checked() {
 #[test]
 fn parts_of_the_specification_that_do_not_run_are_refused_by_name() {
     check(&[
-        ("§schedule: {cron: x}\n", "AOS-E209", "`schedule`"),
+        (
+            "schedule: {every: §'${ .x }'}\n",
+            "AOS-E209",
+            "an expression in a schedule",
+        ),
+        (
+            "schedule: {§on: {one: {with: {type: a}, correlate: {b: {from: .c}}}}}\n",
+            "AOS-E209",
+            "`correlate`",
+        ),
         ("evaluate: {language: §js}\n", "AOS-E209", "`jq`"),
         ("evaluate: {mode: §loose}\n", "AOS-E209", "`strict`"),
         (
@@ -198,7 +207,7 @@ fn unknown_properties_are_refused_with_what_is_allowed() {
         (
             "§dos: []\ndo: [{a: {set: {x: 1}}}]\n",
             "AOS-E207",
-            "one of document, evaluate, use, input, output, timeout, do",
+            "one of document, schedule, evaluate, use, input, output, timeout, do",
         ),
         (
             "input: {§form: .a}\ndo: [{a: {set: {x: 1}}}]\n",
@@ -769,5 +778,28 @@ fn a_process_says_what_it_is() {
             "AOS-E208",
             "operationId",
         ),
+    ]);
+}
+
+#[test]
+fn a_schedule_says_one_thing() {
+    check(&[
+        (
+            "§schedule: {}\n",
+            "AOS-E211",
+            "one of after, cron, every, on",
+        ),
+        (
+            "§schedule: {cron: '* * * * *', every: PT1S}\n",
+            "AOS-E211",
+            "one schedule",
+        ),
+        ("schedule: {cron: §'* * * *'}\n", "AOS-E211", "4 fields"),
+        (
+            "schedule: {cron: §'0 0 31 2 *'}\n",
+            "AOS-E211",
+            "never comes",
+        ),
+        ("schedule: {every: §PT0S}\n", "AOS-E211", "a millisecond"),
     ]);
 }

@@ -26,6 +26,7 @@ mod run;
 mod runs;
 pub mod salvage;
 mod sample;
+pub mod schedule;
 mod show;
 mod simulate;
 mod skills;
@@ -57,6 +58,7 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
             Some(DemoStory::Btc) => btc::btc(args, out),
         },
         Command::Run(args) => run::run(args, out),
+        Command::Schedule(command) => schedule::schedule(command, out),
         Command::Resume(args) => resume::resume(args, out),
         Command::Resolve(args) => resolve::resolve(args, out),
         Command::Replay(args) => replay::replay(args, out),
@@ -92,6 +94,7 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Witness(args) => golden::witness(args, out),
         Command::Sample(args) => sample::sample(args, out),
         Command::Event(steer::Event::Send(args)) => steer::send(args, out),
+        Command::Event(steer::Event::Ls(args)) => steer::list(args, out),
         Command::Cancel(args) => steer::steer(args, Control::Cancel, out),
         Command::Suspend(args) => steer::steer(args, Control::Suspend, out),
         Command::Check(args) => check::check(args, out),

@@ -122,7 +122,11 @@ enum Source {
     Lines(Lines),
 }
 
-fn load(path: &Path) -> Result<Definition, Failure> {
+/// Reads a document that calls only what this build has.
+///
+/// # Errors
+/// [`failure::FILE`] and what is wrong with the document.
+pub fn load(path: &Path) -> Result<Definition, Failure> {
     let bytes = input::read(path, DOCUMENT_BYTES_MAX as u64)?;
     let definition = Definition::load(&bytes).map_err(failure::document(path))?;
     let skills = Skills::builtin();

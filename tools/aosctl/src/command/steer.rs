@@ -5,8 +5,11 @@ use crate::failure::{self, Failure};
 use crate::output::{Object, Output, talk};
 use crate::{host, input, logs};
 use aos_engine::clock::Clock;
+use aos_engine::lifecycle;
 use aos_engine::machine::{Answer, Control};
 use aos_engine::value::{Value, object, text};
+use aos_format::record::StreamId;
+use aos_store::{RunRow, Source};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -15,6 +18,8 @@ use std::path::PathBuf;
 pub enum Event {
     /// Bring an event to a run that listens
     Send(Send),
+    /// List what happened to runs, and what they published, as CloudEvents, one a line
+    Ls(Ls),
 }
 
 /// `event send`
@@ -43,6 +48,17 @@ pub struct Send {
     pub attributes: Vec<String>,
 }
 
+/// `event ls`
+#[derive(Args, Debug)]
+pub struct Ls {
+    /// Log
+    #[arg(value_name = "LOG")]
+    pub log: PathBuf,
+    /// One run: its id, the first 6 or more digits of it, or its key; all runs by default
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+}
+
 /// `cancel`, `suspend`
 #[derive(Args, Debug)]
 pub struct Steer {
@@ -55,6 +71,32 @@ pub struct Steer {
     /// Who does it, for the record; the user's name by default
     #[arg(long, value_name = "NAME")]
     pub actor: Option<String>,
+}
+
+/// Lists the lifecycle events of runs, each run's after the other's.
+///
+/// # Errors
+/// Those of reading the log; no run of that name.
+pub fn list(args: &Ls, out: &mut Output) -> Result<Exit, Failure> {
+    let failed = failure::store(&args.log);
+    let reader = logs::reader(&args.log)?;
+    let index = reader.index().map_err(&failed)?;
+    let rows: Vec<RunRow> = match &args.run {
+        Some(run) => vec![logs::find(&args.log, index.rows.runs.values(), run)?],
+        None => index.rows.runs.values().cloned().collect(),
+    };
+    for row in rows {
+        let records = reader.stream(StreamId::run(row.run), 1).map_err(&failed)?;
+        let events = lifecycle::events(&row, &records, &logs::Stored(&reader));
+        let events = events.map_err(|source| {
+            let run = row.run;
+            failure::engine(&args.log)(aos_engine::Error::History { run, source })
+        })?;
+        events
+            .iter()
+            .try_for_each(|event| out.line(event.as_str()))?;
+    }
+    super::runs::settle(&args.log, index.finding.as_ref())
 }
 
 /// Brings an event to a run.

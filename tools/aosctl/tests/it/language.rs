@@ -40,3 +40,209 @@ fn processes_run_and_are_replayed_without_running_again() {
     assert_eq!(report["verdict"], "match");
     assert_eq!(report["runs"], 2);
 }
+
+const EVERY: &str = "
+document: {dsl: '1.0.3', namespace: tests, name: backup, version: '1.0.0'}
+schedule: {cron: '*/30 * * * *'}
+do:
+  - count: {call: kv_put, with: {key: last, value: '${ .n }'}}
+";
+
+#[test]
+fn a_schedule_begins_one_run_for_each_nominal_time_however_often_it_is_asked() {
+    let place = Place::new();
+    place.write("s.yaml", EVERY);
+    let next = place
+        .aosctl("schedule next s.yaml --from 2026-01-01T00:10:00Z --count 2")
+        .exits(0)
+        .lines();
+    assert_eq!(next[0]["time"], "2026-01-01T00:30:00Z");
+    assert_eq!(next[1]["key"], "schedule/2026-01-01T01:00:00Z");
+    let window = "schedule run s.yaml --log s.aos --seed 1 --from 2026-01-01T00:00:00Z";
+    let lines = place
+        .aosctl(&format!("{window} --until 2026-01-01T01:00:00Z"))
+        .exits(0)
+        .lines();
+    assert_eq!(lines.last().unwrap()["begun"], 3);
+    let runs = |place: &Place| place.aosctl("runs s.aos").exits(0).lines().len();
+    assert_eq!(runs(&place), 3);
+    // Again, and further: what was begun is found.
+    place
+        .aosctl(&format!("{window} --until 2026-01-01T02:00:00Z"))
+        .exits(0);
+    assert_eq!(runs(&place), 5);
+    // From the last one in the log on: of all the times since, one is made up for, the others are counted.
+    let said = place
+        .aosctl("-o json schedule run s.yaml --log s.aos --until 2026-01-01T12:00:00Z")
+        .exits(0)
+        .json();
+    assert_eq!((&said["begun"], &said["skipped"]), (&1.into(), &19.into()));
+    let said = place
+        .aosctl("-o json schedule run s.yaml --log s.aos --until 2026-01-01T13:00:00Z --missed all")
+        .exits(0)
+        .json();
+    assert_eq!((&said["begun"], &said["skipped"]), (&2.into(), &0.into()));
+    let said = place
+        .aosctl(
+            "-o json schedule run s.yaml --log s.aos --until 2026-01-01T14:00:00Z --missed none",
+        )
+        .exits(0)
+        .json();
+    assert_eq!((&said["begun"], &said["skipped"]), (&0.into(), &2.into()));
+    let report = place.aosctl("-o json replay s.aos").exits(0).json();
+    assert_eq!(report["verdict"], "match");
+    place.aosctl("schedule run hello.yaml --log s.aos").exits(2);
+}
+
+#[test]
+fn a_schedule_waits_for_its_time_and_after_the_end_of_the_run_before() {
+    let place = Place::new();
+    for (name, schedule) in [
+        ("e.yaml", "every: {milliseconds: 20}"),
+        ("a.yaml", "after: {milliseconds: 20}"),
+    ] {
+        place.write(name, EVERY.replace("cron: '*/30 * * * *'", schedule));
+        let said = place
+            .aosctl(&format!(
+                "-o json schedule run {name} --log {name}.aos --seed 1 --count 3 --missed all"
+            ))
+            .exits(0)
+            .json();
+        assert_eq!(said["completed"], 3, "{name}");
+    }
+}
+
+#[test]
+fn events_begin_runs_with_themselves_as_input() {
+    let place = Place::new();
+    place.write(
+        "on.yaml",
+        "
+document: {dsl: '1.0.3', namespace: tests, name: alert, version: '1.0.0'}
+schedule: {on: {all: [{with: {type: low}}, {with: {type: ok, data: '${ .n > 1 }'}}]}}
+do:
+  - both: {set: {ids: '${ [$workflow.input[].id] }'}}
+",
+    );
+    let event = |id: u64, kind: &str, n: u64| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"here","type":"{kind}","data":{{"n":{n}}}}}"#
+        )
+    };
+    let events = [
+        event(1, "ok", 1),
+        event(2, "ok", 2),
+        event(3, "other", 9),
+        event(4, "low", 0),
+    ];
+    place.write("events.jsonl", events.join("\n"));
+    for begun in [1, 1] {
+        let lines = place
+            .aosctl("schedule run on.yaml --log on.aos --seed 1 --events events.jsonl")
+            .exits(0)
+            .lines();
+        assert_eq!(lines[0]["key"], "event/here/4");
+        assert_eq!(
+            (&lines[1]["begun"], &lines[1]["skipped"]),
+            (&begun.into(), &2.into())
+        );
+    }
+    let said = place
+        .aosctl("-o json query on.aos event/here/4")
+        .exits(0)
+        .json();
+    assert_eq!(
+        said["runs"][0]["last"][0]["output"]["ids"],
+        serde_json::json!(["2", "4"])
+    );
+    place.aosctl("schedule run on.yaml --log on.aos").exits(2);
+}
+
+#[test]
+fn what_happened_to_a_run_is_told_in_the_events_of_the_specification() {
+    let place = Place::new();
+    place.write(
+        "w.yaml",
+        "
+document: {dsl: '1.0.3', namespace: tests, name: told, version: '1.0.0'}
+do:
+  - say: {emit: {event: {with: {source: 'http://x', type: said, data: {n: 1}}}}}
+  - race: {fork: {compete: true, branches: [{quick: {set: {a: 1}}}, {slow: {wait: PT9S}}]}}
+  - again:
+      try: [{bad: {raise: {error: {type: 'http://x/e', status: 503}}}}]
+      catch: {retry: {limit: {attempt: {count: 1}}}}
+  - hear: {listen: {to: {one: {with: {type: heard}}}}}
+",
+    );
+    place.aosctl("run w.yaml --log w.aos --key k --seed 1");
+    let events = place.aosctl("event ls w.aos").exits(0).lines();
+    let types: Vec<&str> = events
+        .iter()
+        .map(|event| event["type"].as_str().unwrap())
+        .collect();
+    let count = |what: &str| {
+        let full = format!("io.serverlessworkflow.{what}.v1");
+        types.iter().filter(|found| **found == full).count()
+    };
+    assert_eq!(types[0], "io.serverlessworkflow.workflow.started.v1");
+    assert_eq!(events[0]["data"]["definition"]["name"], "told");
+    assert_eq!(
+        events.iter().find(|event| event["type"] == "said").unwrap()["data"]["n"],
+        1
+    );
+    assert_eq!(count("task.cancelled"), 1, "{types:?}");
+    assert_eq!(count("task.retried"), 1);
+    assert_eq!(count("task.faulted"), 2);
+    assert_eq!(count("workflow.faulted"), 1);
+    assert_eq!(count("task.created"), count("task.started"));
+    let mut ids: Vec<&str> = events
+        .iter()
+        .map(|event| event["id"].as_str().unwrap())
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), events.len(), "each has an id of its own");
+}
+
+#[test]
+fn a_listening_run_hears_what_is_correlated_and_nothing_else() {
+    let place = Place::new();
+    place.write(
+        "w.yaml",
+        "
+document: {dsl: '1.0.3', namespace: tests, name: hears, version: '1.0.0'}
+do:
+  - hear:
+      listen:
+        to:
+          all:
+            - {with: {type: paid}, correlate: {order: {from: .data.order}}}
+            - {with: {type: packed}, correlate: {order: {from: .data.order}}}
+",
+    );
+    place.aosctl("run w.yaml --log w.aos --key k --seed 1");
+    let send = |kind: &str, order: u64| {
+        let data = format!(r#"{{"order":{order}}}"#);
+        let mut command = place.command(&format!("event send w.aos k --type {kind} --data"));
+        crate::harness::Said::new("event send", command.arg(data).output().unwrap())
+    };
+    send("lost", 1).exits(1);
+    send("paid", 1).exits(0);
+    // Another order is not the one that was heard first; the process that heard it is gone.
+    send("packed", 2).exits(1);
+    send("packed", 1).exits(0);
+    place.aosctl("resume w.aos").exits(0);
+    let said = place.aosctl("-o json query w.aos k").exits(0).json();
+    assert_eq!(
+        said["runs"][0]["last"][0]["output"],
+        serde_json::json!([{"order": 1}, {"order": 1}])
+    );
+    let events = place.aosctl("event ls w.aos k").exits(0).lines();
+    for what in ["correlation-started", "correlation-completed", "completed"] {
+        let full = format!("io.serverlessworkflow.workflow.{what}.v1");
+        assert!(
+            events.iter().any(|event| event["type"] == full.as_str()),
+            "{what}"
+        );
+    }
+}
