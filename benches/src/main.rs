@@ -5,12 +5,13 @@
 //! cargo run --release -p aos-bench -- replay LOG --rounds 5 > benches/results/NAME.json
 //! cargo run --release -p aos-bench -- verify LOG --rounds 5 > benches/results/NAME.json
 //! cargo run --release -p aos-bench -- golden LOG --dir DIR > benches/results/NAME.json
+//! cargo run --release -p aos-bench -- parse WORKFLOW... > benches/results/NAME.json
 //! cargo run --release -p aos-bench -- bytes LOG > benches/results/NAME.json
 //! ```
 #![forbid(unsafe_code)]
 
 use aos_bench::contender::OWN;
-use aos_bench::{append, bytes, golden, replay, verify};
+use aos_bench::{append, bytes, golden, parse, replay, verify};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +66,15 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "1,2")]
         workers: Vec<usize>,
     },
+    /// Load workflow documents: read, check and compile them.
+    Parse {
+        /// The documents.
+        #[arg(required = true)]
+        documents: Vec<PathBuf>,
+        /// Rounds.
+        #[arg(long, default_value_t = 200)]
+        rounds: usize,
+    },
     /// Append durably, beside a hand-written log.
     Append {
         /// Directory on the disk to measure; each contender works in a new one below it.
@@ -103,6 +113,7 @@ enum Command {
 fn main() -> ExitCode {
     let measured = match Args::parse().command {
         Command::Bytes { log } => bytes::count(&log),
+        Command::Parse { documents, rounds } => parse::measure(&documents, rounds.max(1)),
         Command::Golden {
             log,
             dir,

@@ -287,7 +287,7 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("$ENV", ENVIRONMENT),
     ("$__loc__", "it depends on how the expression is written"),
     ("$__prog_args", AMBIENT_INPUT),
-    ("$secrets", "secrets are not supported yet"),
+    ("$secrets", "an expression never sees a secret"),
     ("$authorization", "authorization is not supported yet"),
 ];
 

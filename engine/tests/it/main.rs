@@ -14,4 +14,5 @@ mod kv;
 mod language;
 mod process;
 mod rust_workflow;
+mod specification;
 mod support;

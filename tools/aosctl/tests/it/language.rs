@@ -246,3 +246,63 @@ do:
         );
     }
 }
+
+/// Examples of the specification that need no network.
+const OFFLINE: [&str; 14] = [
+    "emit",
+    "for",
+    "listen-to-any",
+    "raise-inline",
+    "raise-reusable",
+    "run-script-with-stdin-and-arguments",
+    "run-shell-stdin-and-arguments",
+    "run-subflow",
+    "set",
+    "set-expression",
+    "switch-then-string",
+    "wait-duration-inline",
+    "wait-duration-iso8601",
+    "listen-to-all",
+];
+
+#[test]
+fn examples_of_the_specification_that_need_no_network_run_and_replay() {
+    let place = Place::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../engine/tests/data/spec");
+    place.write(
+        "inner.yaml",
+        INNER
+            .replace(
+                "namespace: tests, name: inner, version: '1.2.0'",
+                "namespace: test, name: register-customer, version: '0.1.0'",
+            )
+            .replace(".n * 2", ".customer"),
+    );
+    for name in OFFLINE {
+        place.aosctl(&format!(
+            "run {folder}/{name}.yaml --with inner.yaml --log e.aos --clock virtual --key {name} --seed 1"
+        ));
+    }
+    let runs = place.aosctl("runs e.aos").exits(0).lines();
+    let status = |key: &str| {
+        let run = runs.iter().find(|run| run["key"] == key).unwrap();
+        run["status"].as_str().unwrap().to_owned()
+    };
+    for name in OFFLINE {
+        let expected = match name {
+            // `for` has no pets here.
+            "for" | "raise-inline" | "raise-reusable" => "faulted",
+            "listen-to-any" | "listen-to-all" => "open",
+            _ => "completed",
+        };
+        assert_eq!(status(name), expected, "{name}");
+    }
+    assert_eq!(runs.len(), OFFLINE.len() + 1, "and the subflow's");
+    for workers in [1, 2] {
+        let report = place
+            .aosctl(&format!("-o json replay e.aos --workers {workers}"))
+            .exits(0)
+            .json();
+        assert_eq!(report["verdict"], "match");
+    }
+}
