@@ -7,6 +7,7 @@ use aos_format::record::Stored;
 mod catch;
 mod fork;
 mod listen;
+mod modes;
 mod timeout;
 
 /// A run in memory: what it made, and how it ended.

@@ -9,6 +9,7 @@ use super::schema::Schema;
 use super::secrets::{self, Secrets};
 use super::task::{Tasks, timeout};
 use super::{Definition, Settings, skills, source};
+use super::{extend, loose};
 use crate::value::Value;
 use aos_format::digest::Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,9 +25,27 @@ pub(super) fn load(bytes: &[u8]) -> Result<Definition, DocumentError> {
 /// Reads a document; all its problems, the one first that was met first.
 pub(super) fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
     let read = source::read(bytes).map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let mut written = None;
+    if loose::asked_for(&read.root) {
+        written = Some(loose::strictly(&read.root));
+    }
+    match extend::extensions(written.as_ref().unwrap_or(&read.root)) {
+        Ok(extensions) if extensions.is_empty() => {}
+        Ok(extensions) => {
+            let root = written.as_ref().unwrap_or(&read.root);
+            written = Some(extend::extended(root, &extensions));
+        }
+        Err(problem) => problems.push(problem),
+    }
     let mut tasks = Tasks::default();
-    let loaded = read_root(bytes, &read, &mut tasks);
-    let mut problems = std::mem::take(&mut tasks.problems);
+    let loaded = read_root(
+        bytes,
+        &read,
+        written.as_ref().unwrap_or(&read.root),
+        &mut tasks,
+    );
+    problems.append(&mut tasks.problems);
     let loaded = match loaded {
         Ok(definition) if problems.is_empty() => {
             let files = tasks.secrets.files();
@@ -61,7 +80,8 @@ pub(super) fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
 
 fn read_root<'d>(
     bytes: &[u8],
-    read: &'d source::Source,
+    read: &source::Source,
+    root: &'d Node,
     tasks: &mut Tasks<'d>,
 ) -> Result<Definition, DocumentError> {
     let json = value(&read.root)?;
@@ -89,11 +109,11 @@ fn read_root<'d>(
         skills: Vec::new(),
         calls: Vec::new(),
     };
-    if let Data::List(entries) = &read.root.data {
+    if let Data::List(entries) = &root.data {
         definition.media = "skills";
-        definition.root = skills::read(tasks, read.root.at, entries)?;
+        definition.root = skills::read(tasks, root.at, entries)?;
     } else {
-        workflow(&mut definition, tasks, &read.root)?;
+        workflow(&mut definition, tasks, root)?;
     }
     Ok(definition)
 }
@@ -337,13 +357,16 @@ fn is_semver(s: &str) -> bool {
 
 fn evaluate(entry: &Entry) -> Result<(), DocumentError> {
     let mut fields = Fields::of_entry(entry)?;
-    for (key, supported) in [("language", "jq"), ("mode", "strict")] {
+    for (key, supported) in [
+        ("language", &["jq"][..]),
+        ("mode", &["strict", "loose"][..]),
+    ] {
         if let Some(entry) = fields.maybe(key) {
             let s = entry.value.text(key)?;
-            if s != supported {
+            if !supported.contains(&s) {
                 let what = format!("`{key}: {}`", short(s));
                 return Err(DocumentError::not_supported(entry.value.at, what)
-                    .expected(format!("`{supported}`")));
+                    .expected(format!("`{}`", supported.join("` or `"))));
             }
         }
     }
@@ -352,10 +375,10 @@ fn evaluate(entry: &Entry) -> Result<(), DocumentError> {
 
 fn reusable<'d>(tasks: &mut Tasks<'d>, entry: &'d Entry) -> Result<(), DocumentError> {
     let mut fields = Fields::of_entry(entry)?;
-    for key in ["catalogs", "extensions"] {
-        tasks.keep(fields.refuse(&[key]));
-        fields.pass(key);
-    }
+    tasks.keep(fields.refuse(&["catalogs"]));
+    fields.pass("catalogs");
+    // Read before anything else.
+    fields.maybe("extensions");
     let mut named = |key: &'static str| -> Result<BTreeMap<&'d str, &'d Entry>, DocumentError> {
         let Some(entry) = fields.maybe(key) else {
             return Ok(BTreeMap::new());

@@ -65,6 +65,8 @@ const EXAMPLES: &[(&str, &str, Heard, End)] = &[
     ("listen-to-any-until-condition", "{}", &[HOT, SLOW, OUT, HOT], Done),
     ("listen-to-any-until-consumed", "{}", &[HOT, SLOW, OUT], Completed(r#"[{"temperature":39},{"bpm":50}]"#)),
     ("listen-to-one", r#"{"carId":1}"#, &[("com.virtual-wf-powered-race.events.race.started.v1", "{}")], Done),
+    // Its `when` asks whether an endpoint that is an object starts with a text.
+    ("mock-service-extension", "{}", &[], Faulted("INVALID_INPUT")),
     ("raise-inline", "{}", &[], Faulted("INVALID_INPUT")),
     ("raise-reusable", "{}", &[], Faulted("INVALID_INPUT")),
     ("run-script-with-stdin-and-arguments", "{}", &[], Completed(r#""stdin >  Hello Workflow\narg >  hello\nenv >  bar\n""#)),

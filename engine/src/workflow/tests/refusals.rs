@@ -118,14 +118,13 @@ fn parts_of_the_specification_that_do_not_run_are_refused_by_name() {
             "`correlate`",
         ),
         ("evaluate: {language: §js}\n", "AOS-E209", "`jq`"),
-        ("evaluate: {mode: §loose}\n", "AOS-E209", "`strict`"),
+        ("evaluate: {mode: §lax}\n", "AOS-E209", "`strict`"),
         (
             "use: {authentications: {§a: {oidc: {}}}}\n",
             "AOS-E209",
             "`oidc`",
         ),
         ("use: {§catalogs: {}}\n", "AOS-E209", "`catalogs`"),
-        ("use: {§extensions: []}\n", "AOS-E209", "`extensions`"),
         (
             "do:\n- a:\n    run: {§container: {image: a}}\n",
             "AOS-E209",
@@ -224,7 +223,11 @@ fn unknown_properties_are_refused_with_what_is_allowed() {
             "AOS-E207",
             "one of language, mode",
         ),
-        ("use: {§error: {}}\n", "AOS-E207", "one of errors"),
+        (
+            "use: {§error: {}}\n",
+            "AOS-E207",
+            "one of extensions, errors",
+        ),
         (
             "use: {errors: {e: {type: t, status: 400, §code: 1}}}\n",
             "AOS-E207",
