@@ -117,6 +117,12 @@ pub enum Error {
         /// Run.
         run: RunId,
     },
+    /// A run that a step of another runs has not ended; nothing of it is recorded in the other.
+    #[error("run {run}, which a step of another runs, has not ended: it waits for somebody")]
+    RunWithin {
+        /// The run that has not ended.
+        run: RunId,
+    },
     /// The engine panicked: a bug. The run is as a crash would leave it.
     #[error("a bug in AOS stopped {what}: {why}")]
     Bug {
@@ -145,6 +151,7 @@ impl Error {
             Error::InProgress { .. } => "AOS-E010",
             Error::Imported { .. } => "AOS-E011",
             Error::Gap { .. } => "AOS-E012",
+            Error::RunWithin { .. } => "AOS-E013",
         }
     }
 }

@@ -54,7 +54,7 @@ pub mod schema;
 pub mod secret;
 pub mod seed;
 pub mod skill;
-mod subflow;
+pub mod subflow;
 pub mod value;
 pub mod workflow;
 

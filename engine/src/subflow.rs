@@ -19,6 +19,14 @@ use aos_format::record::StreamId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Begins the keys of runs that steps of others run.
+const WITHIN: &str = "within/";
+
+/// Whether a run has a key as steps of others give it: whoever resumes many runs leaves it to the one that runs it.
+pub fn is_within(key: &str) -> bool {
+    key.starts_with(WITHIN)
+}
+
 impl Engine {
     /// Makes documents known that `run: workflow` can name, besides those that the log holds.
     pub fn with_workflows(mut self, known: impl IntoIterator<Item = Arc<Definition>>) -> Engine {
@@ -40,10 +48,32 @@ impl Engine {
                 what: format!("the workflow {reference}"),
             };
             let found = found.ok_or_else(missing)?;
+            self.ends(&found, &mut vec![definition.digest], run)?;
             self.record_definition(&found)?;
             pins.insert(reference.clone(), Digest(found.digest));
         }
         Ok(pins)
+    }
+
+    /// Refuses a workflow that runs itself, through others too: nothing would end it.
+    fn ends(
+        &self,
+        definition: &Definition,
+        callers: &mut Vec<[u8; 32]>,
+        run: RunId,
+    ) -> Result<(), Error> {
+        if callers.contains(&definition.digest) {
+            return Err(definition.runs_itself().into());
+        }
+        callers.push(definition.digest);
+        for reference in &definition.workflows {
+            // One that nobody knows is refused when its own caller starts.
+            if let Some(inner) = self.find_workflow(reference, run)? {
+                self.ends(&inner, callers, run)?;
+            }
+        }
+        callers.pop();
+        Ok(())
     }
 
     /// The document that `NAMESPACE/NAME/VERSION` names: what was made known comes before what is on record, the newest on
@@ -94,30 +124,27 @@ impl Engine {
         let budget = member(asked.val(), "budget").and_then(|n| n.to_string().parse().ok());
         let request = Request {
             definition,
-            key: Some(format!("run-{key}")),
+            key: Some(format!("{WITHIN}{key}")),
             input: Value::from_val(&input).map_err(|_| unread("the input"))?,
             root,
             on_conflict: OnConflict::Existing,
             budget,
         };
+        // That it has not ended is no outcome: the step is done again when somebody resumes its run.
         let (run, ended) = match self.start(&request)? {
-            Begun::Ended(past) => (past.row.run, Some(past.ended)),
-            Begun::InProgress(run) => (run, None),
+            Begun::Ended(past) => (past.row.run, past.ended),
+            Begun::InProgress(run) => return Err(Error::RunWithin { run }),
             Begun::Run(mut run) => match self.drive(&mut run)? {
-                Turn::Ended(ended) => (run.id(), Some(ended)),
-                _ => (run.id(), None),
+                Turn::Ended(ended) => (run.id(), ended),
+                _ => return Err(Error::RunWithin { run: run.id() }),
             },
         };
         Ok(Answer::Effect(match ended {
-            Some(Ended::Completed(output)) => self.answer_of(run, &output)?,
-            Some(Ended::Faulted(problem) | Ended::Cancelled(problem)) => {
+            Ended::Completed(output) => self.answer_of(run, &output)?,
+            Ended::Faulted(problem) | Ended::Cancelled(problem) => {
                 let broken = || Fault::new(Code::Integrity, "the run ended without a problem");
                 Err(Fault::from_problem(&problem).unwrap_or_else(broken))
             }
-            None => Err(Fault::new(
-                Code::UnknownOutcome,
-                format!("the run {run} has not ended: it waits for somebody"),
-            )),
         }))
     }
 

@@ -357,6 +357,19 @@ impl Definition {
         }
     }
 
+    /// The refusal of a workflow that runs itself.
+    pub(crate) fn runs_itself(&self) -> DocumentError {
+        let at = self.tasks.iter().find(|task| {
+            matches!(&task.kind, TaskKind::Run { skill, .. } if skill == crate::machine::RUN_WORKFLOW)
+        });
+        let at = at.map_or(Place::START, |task| Place {
+            line: task.line,
+            column: task.column,
+        });
+        let message = format!("the workflow {} {} runs itself", self.name, self.version);
+        DocumentError::new(Problem::Recursion, at, message)
+    }
+
     /// Checks that every skill that is called is known.
     ///
     /// # Errors

@@ -5,10 +5,10 @@ use aos_disk::sim::{Policy as Cut, SimDisk};
 use aos_engine::Error;
 use aos_engine::engine::{Begun, Engine, OnConflict, Request};
 use aos_engine::history::read_event;
-use aos_engine::machine::Ended;
+use aos_engine::machine::{Answer, Ended};
 use aos_engine::seed::RootSeed;
 use aos_engine::skill::Skills;
-use aos_engine::value::{as_text, member};
+use aos_engine::value::{Value, as_text, member};
 use aos_engine::workflow::Definition;
 use aos_format::event::Event;
 use aos_format::record::StreamId;
@@ -156,6 +156,48 @@ fn a_workflow_that_nobody_knows_is_refused_at_the_start() {
         Err(Error::NotRegistered { what, .. }) => assert_eq!(what, "the workflow test/inner/1.2.0"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_workflow_that_runs_itself_is_refused_at_the_start() {
+    let disk = SimDisk::with_seed(1);
+    let runs = |name: &str, other: &str| {
+        let tasks =
+            format!("  - a: {{ run: {{ workflow: {{ namespace: test, name: {other} }} }} }}\n");
+        document(name, "1.0.0", &tasks)
+    };
+    let (outer, inner) = (runs("outer", "inner"), runs("inner", "outer"));
+    let engine = engine(&disk).with_workflows([outer.clone(), inner]);
+    match engine.start(&request(&outer, "k", "{}", 7)) {
+        Err(Error::Document(error)) => assert_eq!(error.code(), "AOS-E223", "{error}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_run_within_that_waits_leaves_its_caller_open_and_is_found_when_it_has_ended() {
+    let disk = SimDisk::with_seed(1);
+    let hears = "  - hear: { listen: { to: { one: { with: { type: a } } } } }\n";
+    let calls = "  - call: { run: { workflow: { namespace: test, name: inner } } }\n";
+    let asked = request(&document("outer", "1.0.0", calls), "k", "{}", 7);
+    let engine = engine(&disk).with_workflows([document("inner", "1.0.0", hears)]);
+    let Begun::Run(mut run) = engine.start(&asked).unwrap() else {
+        panic!("a new key")
+    };
+    let within = match engine.drive(&mut run) {
+        Err(Error::RunWithin { run }) => run,
+        other => panic!("{other:?}"),
+    };
+    drop((run, engine));
+    let engine = crate::support::engine(&disk);
+    let Begun::Run(mut run) = engine.resume(within).unwrap() else {
+        panic!("it is open")
+    };
+    let event = Value::from_json(br#"{"source":"s","id":"1","type":"a","data":{"n":1}}"#).unwrap();
+    let actor = "ada".to_owned();
+    run.answer(Answer::Event { event, actor });
+    engine.drive(&mut run).unwrap();
+    assert_eq!(output(finish(&engine, &asked).2), r#"[{"n":1}]"#);
 }
 
 #[test]

@@ -84,13 +84,27 @@ pub struct Driven {
 impl Drive<'_> {
     /// Runs all jobs, tells `tally` of each, and closes the log.
     pub fn all(self, tally: &RefCell<Tally<'_>>, jobs: impl Iterator<Item = Job>) -> Driven {
+        self.both(tally, jobs, std::iter::empty())
+    }
+
+    /// Runs all jobs, then those that come later, tells `tally` of each, and closes the log.
+    pub fn both(
+        self,
+        tally: &RefCell<Tally<'_>>,
+        jobs: impl Iterator<Item = Job>,
+        later: impl Iterator<Item = Job>,
+    ) -> Driven {
         let mut failure = None;
         let pool = self.driving.pool(self.single, self.stop);
-        let ran = run_all(&self.engine, jobs, &pool, |done| {
+        let mut told = |done| {
             if let Err(unwritten) = tally.borrow_mut().done(done) {
                 failure.get_or_insert(unwritten);
             }
-        });
+        };
+        let mut ran = run_all(&self.engine, jobs, &pool, &mut told);
+        if ran.is_ok() {
+            ran = run_all(&self.engine, later, &pool, &mut told);
+        }
         if let Err(error) = ran {
             failure = Some(failure::engine(self.path)(error));
         }

@@ -316,6 +316,11 @@ pub fn engine(log: &Path) -> impl Fn(aos_engine::Error) -> Failure + '_ {
                 format!("run {run}"),
                 format!("aosctl show {name} {run}"),
             ),
+            Error::RunWithin { run } => (
+                Exit::Undecided,
+                format!("run {run}"),
+                format!("aosctl show {name} {run}; when it has ended: aosctl resume {name}"),
+            ),
             Error::Bug { what, .. } => (
                 Exit::Bug,
                 what,

@@ -10,6 +10,8 @@ use crate::output::{Output, talk};
 use crate::tally::{Name, Tally};
 use aos_engine::machine::{Answer, Control};
 use aos_engine::pool::Job;
+use aos_engine::subflow::is_within;
+use aos_store::RunRow;
 use std::cell::RefCell;
 
 /// Finishes the runs that a crash left open, or one of them.
@@ -44,7 +46,7 @@ pub fn resume(args: &Resume, out: &mut Output) -> Result<Exit, Failure> {
     }
     let bar = progress::bar(rows.len() as u64);
     let tally = RefCell::new(Tally::new(&args.log, out, bar.clone(), single));
-    let jobs = rows.iter().zip(0..).map(|(row, tag)| {
+    let job = |(row, tag): (&RunRow, u64)| {
         bar.inc(1);
         tally.borrow_mut().begin(
             tag,
@@ -54,7 +56,12 @@ pub fn resume(args: &Resume, out: &mut Output) -> Result<Exit, Failure> {
             },
         );
         Job::Resume { tag, run: row.run }
-    });
+    };
+    // What a step of another run runs is that run's to finish; what is left of them then has none that waits for it.
+    let (within, outer): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .zip(0..)
+        .partition(|(row, _)| is_within(&row.key) && !single);
     let drive = Drive {
         path: &args.log,
         engine,
@@ -62,6 +69,7 @@ pub fn resume(args: &Resume, out: &mut Output) -> Result<Exit, Failure> {
         single,
         stop: &stop,
     };
-    let driven = drive.all(&tally, jobs);
+    let (outer, within) = (outer.into_iter().map(job), within.into_iter().map(job));
+    let driven = drive.both(&tally, outer, within);
     driven.finish(&args.log, tally.into_inner(), None, &stop)
 }
