@@ -7,6 +7,7 @@ pub mod append;
 pub mod bytes;
 pub mod contender;
 pub mod golden;
+pub mod language;
 pub mod parse;
 pub mod replay;
 pub mod stats;

@@ -5,13 +5,14 @@
 //! cargo run --release -p aos-bench -- replay LOG --rounds 5 > benches/results/NAME.json
 //! cargo run --release -p aos-bench -- verify LOG --rounds 5 > benches/results/NAME.json
 //! cargo run --release -p aos-bench -- golden LOG --dir DIR > benches/results/NAME.json
+//! cargo run --release -p aos-bench -- language > benches/results/NAME.json
 //! cargo run --release -p aos-bench -- parse WORKFLOW... > benches/results/NAME.json
 //! cargo run --release -p aos-bench -- bytes LOG > benches/results/NAME.json
 //! ```
 #![forbid(unsafe_code)]
 
 use aos_bench::contender::OWN;
-use aos_bench::{append, bytes, golden, parse, replay, verify};
+use aos_bench::{append, bytes, golden, language, parse, replay, verify};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +67,15 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "1,2")]
         workers: Vec<usize>,
     },
+    /// Run the same steps from a document and from Rust.
+    Language {
+        /// Rounds, in each of which both run in turn.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Steps of a run.
+        #[arg(long, default_value_t = 10_000)]
+        steps: usize,
+    },
     /// Load workflow documents: read, check and compile them.
     Parse {
         /// The documents.
@@ -113,6 +123,7 @@ enum Command {
 fn main() -> ExitCode {
     let measured = match Args::parse().command {
         Command::Bytes { log } => bytes::count(&log),
+        Command::Language { rounds, steps } => language::measure(rounds.max(1), steps.max(1)),
         Command::Parse { documents, rounds } => parse::measure(&documents, rounds.max(1)),
         Command::Golden {
             log,

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::history::{HistoryError, read_event};
 use crate::run::LogValues;
+use crate::skill::Rate;
 use crate::value::{Value, as_text, member, object, text};
 use aos_format::digest::{Digest, LogId, RunId};
 use aos_format::event::{Decision, Event, VALUE_JSON, ValueRef, slot_of};
@@ -24,7 +25,7 @@ use aos_format::frame::Kind;
 use aos_format::record::{Draft, DraftValue, Stored, StreamId, StreamKind};
 use aos_store::{Append, Log, StoredRecord};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// The resources of one log.
@@ -33,6 +34,8 @@ pub struct Resources {
     log: Arc<Log>,
     log_id: LogId,
     spaces: Mutex<BTreeMap<String, Space>>,
+    /// When calls of skills that have a rate began, of those that still count; oldest first.
+    calls: Mutex<BTreeMap<String, VecDeque<i64>>>,
 }
 
 /// The fold of a key-value space, and the end of its chain.
@@ -73,7 +76,25 @@ impl Resources {
             log_id: log.identity().log_id,
             log,
             spaces: Mutex::default(),
+            calls: Mutex::default(),
         }
+    }
+
+    /// Whether a call of `skill` that begins at `now_ns` keeps to its rate; it then counts.
+    ///
+    /// A log has one writer, so what this process began is all there is, but for what an earlier one began just before. That
+    /// a call was refused is in the RESULT of its step, so replay need not know.
+    pub(crate) fn admit(&self, skill: &str, rate: Rate, now_ns: i64) -> bool {
+        let window = i64::try_from(rate.window_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        let mut calls = self.calls.lock();
+        let calls = calls.entry(skill.to_owned()).or_default();
+        // A clock that was set back lets nothing stay for ever.
+        calls.retain(|begun| (0..window).contains(&now_ns.saturating_sub(*begun)));
+        let fits = (calls.len() as u64) < rate.calls;
+        if fits {
+            calls.push_back(now_ns);
+        }
+        fits
     }
 
     /// What a space holds under `key`.

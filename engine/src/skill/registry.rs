@@ -1,6 +1,7 @@
 //! Skills by name, with what is checked and charged around each call.
 
 use super::{About, HttpCall, Skill, compute, email, exec, http, json_transform, kv, llm};
+use crate::clock::Clock;
 use crate::fault::{Code, Fault};
 use crate::resource::Resources;
 use crate::schema::{Schema, SchemaError};
@@ -177,6 +178,15 @@ impl Skills {
             let why = format!("no effect named {name} is registered");
             return Err(Fault::new(Code::InvalidInput, why));
         };
+        if let Some(rate) = self.entry(name).and_then(|entry| entry.about.rate)
+            && !shared.admit(name, rate, Clock::wall_ns())
+        {
+            let why = format!(
+                "{name}: {} calls in {} ms are allowed, and were made",
+                rate.calls, rate.window_ms
+            );
+            return Err(Fault::new(Code::RateLimited, why));
+        }
         let answer = skill.perform_on(shared, request, wire_key)?;
         self.check_output(name, &answer)?;
         Ok(answer)

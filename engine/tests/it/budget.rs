@@ -8,7 +8,7 @@ use aos_engine::fault::{Code, Fault};
 use aos_engine::history;
 use aos_engine::machine::{Answer, Ended, Given, Waiting};
 use aos_engine::run::{Run, Turn};
-use aos_engine::skill::{About, Effect, Policy, Skill, Skills};
+use aos_engine::skill::{About, Effect, Policy, Rate, Skill, Skills};
 use aos_engine::value::{Value, member};
 use aos_format::digest::{Digest, RunId};
 use aos_format::event::Event;
@@ -302,4 +302,57 @@ fn the_share_of_a_branch_that_lost_is_gone() {
     );
     assert_eq!(code(&ended), "BUDGET_EXCEEDED");
     assert_eq!(verdicts.len(), 2, "{verdicts:?}");
+}
+
+/// Called twice an hour and no more.
+struct Rare(Arc<AtomicU64>);
+
+impl Effect for Rare {
+    fn request(&self, arguments: &Value) -> Result<Value, Fault> {
+        Ok(arguments.clone())
+    }
+    fn policy(&self, _: &Value) -> Policy {
+        Policy::Retry
+    }
+    fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(request.clone())
+    }
+    fn about(&self) -> About {
+        About {
+            cost: 1,
+            rate: Some(Rate {
+                calls: 2,
+                window_ms: 3_600_000,
+            }),
+            ..About::effect()
+        }
+    }
+}
+
+#[test]
+fn a_skill_is_not_called_more_often_than_its_rate_by_all_runs_together() {
+    let disk = SimDisk::with_seed(1);
+    let calls = Arc::new(AtomicU64::new(0));
+    let mut skills = Skills::builtin();
+    skills.add("rare", "1", Skill::effect(Rare(calls.clone())));
+    let engine = engine_with(&disk, skills.clone());
+    let one = definition("\n  - a: { call: rare, with: { n: 1 } }\n");
+    for key in ["a", "b"] {
+        let ended = finish(&engine, &request(&one, key, "{}", 7)).2;
+        assert!(matches!(ended, Ended::Completed(_)), "{ended:?}");
+    }
+    let third = request(&one, "c", "{}", 7);
+    let (run, digest, ended) = finish(&engine, &third);
+    assert_eq!(code(&ended), "RATE_LIMITED");
+    assert_eq!(
+        costs_and_verdicts(engine.log(), run).0,
+        [None],
+        "it costs nothing"
+    );
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+    drop(engine);
+    // What was refused stays refused, whatever another process could call.
+    let engine = engine_with(&disk, skills);
+    assert_eq!(finish(&engine, &third), (run, digest, ended));
 }
