@@ -76,11 +76,18 @@ pub const TASKS: &[(&str, &str)] = &[
 
 /// What else the language has.
 pub const FEATURES: &[&str] = &[
-    "expressions: jq, strict",
+    "authentication: basic, bearer",
+    "evaluate.mode: strict, loose",
+    "expressions: jq",
     "export.as",
+    "extensions",
+    "functions, errors, retries, timeouts",
     "if",
     "input.from",
     "output.as",
+    "schedule: every, cron, after, on",
+    "schemas of input, output and context",
+    "secrets, by reference",
     "short form: a list of skills",
     "then: continue, exit, end, names",
 ];

@@ -305,7 +305,8 @@ fn known(entry: &Entry, pointer: &str) -> String {
     let value = Value::from_val(&Val::obj(members))
         .or_else(|_| Value::from_val(&object([("name", text(&entry.key))])));
     let json = value.map_or_else(|_| "null".into(), |value| value.to_string());
-    format!("({json})")
+    // Its texts are no expressions here, and name no secrets.
+    format!("({})", json.replace('$', "\\u0024"))
 }
 
 /// Every expression in it with the extended task in place of `$task`.

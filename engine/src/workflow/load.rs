@@ -27,16 +27,13 @@ pub(super) fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
     let read = source::read(bytes).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
     let mut written = None;
-    if loose::asked_for(&read.root) {
-        written = Some(loose::strictly(&read.root));
-    }
-    match extend::extensions(written.as_ref().unwrap_or(&read.root)) {
+    match extend::extensions(&read.root) {
         Ok(extensions) if extensions.is_empty() => {}
-        Ok(extensions) => {
-            let root = written.as_ref().unwrap_or(&read.root);
-            written = Some(extend::extended(root, &extensions));
-        }
+        Ok(extensions) => written = Some(extend::extended(&read.root, &extensions)),
         Err(problem) => problems.push(problem),
+    }
+    if loose::asked_for(&read.root) {
+        written = Some(loose::strictly(written.as_ref().unwrap_or(&read.root)));
     }
     let mut tasks = Tasks::default();
     let loaded = read_root(

@@ -107,7 +107,13 @@ impl Scope {
 
     fn culprit(&self, node: &Node) -> Option<DocumentError> {
         match &node.data {
-            Data::Text(s) if is_expression(s) => self.compile(node.at, unwrapped(s)).err(),
+            Data::Text(s) if s.contains("${") => match parts(s) {
+                Some(parts) => parts.into_iter().find_map(|part| match part {
+                    Part::Expression(source) => self.compile(node.at, source).err(),
+                    Part::Text(_) => None,
+                }),
+                None => self.compile(node.at, unwrapped(s)).err(),
+            },
             Data::List(items) => items.iter().find_map(|item| self.culprit(item)),
             Data::Map(entries) => entries.iter().find_map(|entry| self.culprit(&entry.value)),
             _ => None,
@@ -175,17 +181,18 @@ impl Scope {
     /// `${ … }`.
     fn strict(&self, node: &Node) -> Result<Val, DocumentError> {
         Ok(match &node.data {
-            Data::Text(s) if is_expression(s) => {
-                let named = self.secrets.as_ref().and_then(|known| {
-                    let named = secrets::named(unwrapped(s))?;
-                    Some(known.reference(node.at, named))
-                });
-                match named {
-                    Some(reference) => reference?,
-                    None => text(s.trim()),
+            Data::Text(s) if s.contains("${") => {
+                let unended = || interpolation(node.at, s);
+                // What is wrong with an expression that is all there is, its own reader says best.
+                let whole = is_expression(s).then(|| vec![Part::Expression(unwrapped(s))]);
+                let taken = parts(s.trim()).or(whole).ok_or_else(unended)?;
+                match (self.named(node.at, &taken), taken.as_slice()) {
+                    (Some(reference), _) => reference?,
+                    (None, [Part::Expression(_)]) => text(s.trim()),
+                    // Blanks around it belong to a text.
+                    (None, _) => text(&joined(&parts(s).ok_or_else(unended)?)),
                 }
             }
-            Data::Text(s) if s.contains("${") => return Err(interpolation(node.at, s)),
             Data::List(items) => items
                 .iter()
                 .map(|item| self.strict(item))
@@ -208,8 +215,99 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// A secret, perhaps with a text before it, where one can be named.
+    fn named(&self, at: Place, parts: &[Part<'_>]) -> Option<Result<Val, DocumentError>> {
+        let known = self.secrets.as_ref()?;
+        match parts {
+            [Part::Expression(source)] => Some(known.reference(at, secrets::named(source)?)),
+            [Part::Text(before), Part::Expression(source)] => {
+                let named = secrets::named(source)?.behind(before);
+                Some(known.reference(at, named))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A part of a text with expressions in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part<'a> {
+    Text(&'a str),
+    Expression(&'a str),
+}
+
+/// Takes a text with `${ … }` in it apart; none when one of them has no end.
+fn parts(s: &str) -> Option<Vec<Part<'_>>> {
+    let mut parts = Vec::new();
+    let mut rest = s;
+    while let Some(at) = rest.find("${") {
+        let (before, from) = (&rest[..at], &rest[at + 2..]);
+        let end = closing(from)?;
+        if !before.is_empty() {
+            parts.push(Part::Text(before));
+        }
+        parts.push(Part::Expression(&from[..end]));
+        rest = &from[end + 1..];
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest));
+    }
+    Some(parts)
+}
+
+/// Where the `}` of an expression is: braces within it have theirs, and those in its texts do not count.
+fn closing(source: &str) -> Option<usize> {
+    #[derive(PartialEq)]
+    enum In {
+        Brace,
+        Text,
+        Parenthesis,
+    }
+    let mut around = Vec::new();
+    let mut escaped = false;
+    for (at, c) in source.char_indices() {
+        if around.last() == Some(&In::Text) {
+            match (escaped, c) {
+                (true, '(') => around.push(In::Parenthesis),
+                (false, '"') => drop(around.pop()),
+                _ => {}
+            }
+            escaped = !escaped && c == '\\';
+            continue;
+        }
+        escaped = false;
+        match c {
+            '"' => around.push(In::Text),
+            '{' => around.push(In::Brace),
+            '(' => around.push(In::Parenthesis),
+            ')' if around.last() == Some(&In::Parenthesis) => drop(around.pop()),
+            '}' => match around.last() {
+                None => return Some(at),
+                Some(In::Brace) => drop(around.pop()),
+                _ => return None,
+            },
+            _ => {}
+        }
+    }
+    None
+}
+
+/// One expression of the parts: what they give, as text, one behind the other.
+fn joined(parts: &[Part<'_>]) -> String {
+    let piece = |part: &Part<'_>| match part {
+        Part::Expression(source) => format!("({source} | tostring)"),
+        Part::Text(said) => {
+            let said = crate::value::Value::from_val(&text(said));
+            said.map_or_else(|_| "\"\"".into(), |said| said.to_string())
+        }
+    };
+    let pieces: Vec<String> = parts.iter().map(piece).collect();
+    format!("${{{}}}", pieces.join(" + "))
+}
+
 fn interpolation(at: Place, s: &str) -> DocumentError {
     DocumentError::not_supported(at, "an expression within a longer text")
-        .expected("a text that is wholly `${ … }`")
+        .expected("expressions `${ … }` that end, in a place for data; elsewhere a text that is wholly one")
         .found(format!("`{}`", short(s)))
 }

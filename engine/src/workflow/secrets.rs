@@ -23,6 +23,16 @@ pub(super) struct Secrets {
     names: BTreeSet<String>,
 }
 
+impl Named {
+    /// The same with a text before it.
+    pub(super) fn behind(self, before: &str) -> Named {
+        Named {
+            prefix: format!("{before}{}", self.prefix),
+            ..self
+        }
+    }
+}
+
 /// `"PREFIX" + $secrets.NAME.FIELD`.
 pub(super) struct Named {
     prefix: String,

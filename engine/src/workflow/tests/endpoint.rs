@@ -87,7 +87,7 @@ fn what_is_no_endpoint_is_refused_with_its_place() {
         ("§'https://a.b/{id*}'", "AOS-E209"),
         ("§'https://a.b/{id:3}'", "AOS-E209"),
         ("§'https://a.b/{a,b}'", "AOS-E209"),
-        ("§'https://a.b/${ .id }'", "AOS-E209"),
+        ("§'https://a.b/${ .id'", "AOS-E209"),
         ("§ftp://a.b", "AOS-E211"),
         ("§/path", "AOS-E211"),
         ("{uri: §nowhere}", "AOS-E211"),

@@ -39,6 +39,10 @@ fn a_secret_is_a_reference_with_perhaps_a_text_before_it() {
             r#"{"file":"/run/secrets/token","prefix":"Token "}"#,
         ),
         (
+            "Token ${ $secrets.token }",
+            r#"{"file":"/run/secrets/token","prefix":"Token "}"#,
+        ),
+        (
             r#"${ "a\"b \($secrets.token)" }"#,
             r#"{"file":"/run/secrets/token","prefix":"a\"b "}"#,
         ),
@@ -56,6 +60,8 @@ fn whoever_derives_something_from_a_secret_is_refused() {
         "set: {x: 1}\n    export: {as: {x: §'${ $secrets.token }'}}",
         "if: §$secrets.token\n    set: {x: 1}",
         "call: x\n    with: {x: §'${ $secrets }'}",
+        "call: x\n    with: {x: §'${ $secrets.token } behind'}",
+        "call: x\n    with: {x: §'${ $secrets.token }${ $secrets.token }'}",
         "call: x\n    with: {x: §'${ $secrets.token | @base64 }'}",
         "call: x\n    with: {x: §'${ $secrets.token + \"x\" }'}",
         "call: x\n    with: {x: §'${ [$secrets.token] }'}",

@@ -296,3 +296,31 @@ fn the_short_form_is_a_list_of_skills() {
     assert_eq!((error.line, error.column), (2, 23));
     assert_eq!(load("- skill: compute\n- skill: compute\n").media, "skills");
 }
+
+#[test]
+fn texts_can_have_expressions_in_them() {
+    for (said, expected) in [
+        ("Hello, ${ .name }!", r#""Hello, Ada!""#),
+        ("${ .name } and ${ .n + 1 }", r#""Ada and 2""#),
+        ("${ {a: .n} }", r#"{"a":1}"#),
+        ("  ${ .n }  ", "1"),
+        ("n=${ {a: .n} }.", r#""n={\"a\":1}.""#),
+        (r#"${ "}" }${ "a\(.n | "{\(.)}")b" }"#, r#""}a{1}b""#),
+        (r#"q" \(1) ${ .n }"#, r#""q\" \\(1) 1""#),
+        ("$ {x} $${ .n }", r#""$ {x} $1""#),
+        ("${ .missing }.", r#""null.""#),
+    ] {
+        let said = Value::from_val(&crate::value::text(said)).unwrap();
+        let definition = workflow(&format!("do: [{{a: {{set: {{x: {said}}}}}}}]"));
+        let filled = filled(&definition.tasks[0], r#"{"name":"Ada","n":1}"#).unwrap();
+        assert_eq!(filled, format!(r#"{{"x":{expected}}}"#), "{said}");
+    }
+    let http = workflow(
+        "do: [{a: {call: http, with: {method: get, endpoint: 'http://a/${ .id }', headers: {x: 'v${ .n }'}}}}]",
+    );
+    let filled = filled(&http.tasks[0], r#"{"id":7,"n":1}"#).unwrap();
+    assert!(
+        filled.contains("http://a/7") && filled.contains(r#""v1""#),
+        "{filled}"
+    );
+}

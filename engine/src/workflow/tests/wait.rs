@@ -112,7 +112,7 @@ fn literal_durations_are_checked_when_the_document_loads() {
         ("{seconds: '1'}", "AOS-E210"),
         ("{weeks: 1}", "AOS-E207"),
         ("5", "AOS-E210"),
-        ("a ${ .b }", "AOS-E209"),
+        ("a ${ .b", "AOS-E209"),
     ] {
         let error = wait(yaml, "null").unwrap_err();
         assert!(error.starts_with(code), "{yaml}: {error}");
@@ -123,4 +123,5 @@ fn literal_durations_are_checked_when_the_document_loads() {
 fn months_are_refused_in_words_but_minutes_are_not() {
     assert!(wait("P1M", "null").unwrap_err().contains("no fixed length"));
     assert_eq!(wait("PT1M", "null"), Ok(60_000));
+    assert_eq!(wait("PT${ .n }M", r#"{"n":2}"#), Ok(120_000));
 }
