@@ -34,13 +34,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod budget;
+
 use crate::chain::{Chain, Datum, Emission};
 use crate::clock::Clock;
 use crate::engine::{Claimed, Engine};
 use crate::error::Error;
 use crate::fault::{Code, Fault};
 use crate::history::{self, Values};
-use crate::machine::{EffectNeed, Ended, Resolution, SEMANTICS, STEPS_MAX, Subject, Verdict};
+use crate::machine::{
+    EffectNeed, Ended, Resolution, SEMANTICS, STEPS_MAX, Subject, Verdict, budget_flag,
+};
 use crate::run::{LogValues, stream};
 use crate::seed::{RNG_SCHEME, RootSeed, Stream};
 use crate::skill::{Policy, Skill};
@@ -57,6 +61,7 @@ use aos_format::record::{
     Volatile,
 };
 use aos_store::{Append, StoredRecord, Ticket};
+use budget::Purse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -122,6 +127,7 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Runner<'a> {
     engine: &'a Engine,
+    budget: Option<u64>,
 }
 
 /// What a workflow's code sees: everything it takes from outside goes through here and is recorded.
@@ -141,6 +147,7 @@ pub struct Context<'a> {
     resolution: Option<Resolution>,
     /// Whether a MARK says that the pending effect was begun again.
     reissued: bool,
+    purse: Purse,
 }
 
 /// What a decision about an effect leads to.
@@ -163,7 +170,19 @@ impl Drop for Claim<'_> {
 impl<'a> Runner<'a> {
     /// A runner on `engine`.
     pub fn new(engine: &'a Engine) -> Runner<'a> {
-        Runner { engine }
+        Runner {
+            engine,
+            budget: None,
+        }
+    }
+
+    /// The same, with units that the effects of a run may cost together. START records it: a run that is finished later is
+    /// given the same.
+    pub fn budget(self, units: u64) -> Runner<'a> {
+        Runner {
+            budget: Some(units),
+            ..self
+        }
     }
 
     /// Runs `workflow` under `key`, or finishes the run that a crash left open, or finds the one that ended.
@@ -234,6 +253,10 @@ impl<'a> Runner<'a> {
             ticket: None,
             resolution,
             reissued: false,
+            purse: Purse {
+                budget: self.budget,
+                spent: 0,
+            },
         };
         ctx.start(workflow, key, input, root)?;
         let outcome = match workflow.run(&mut ctx, input) {
@@ -352,6 +375,9 @@ impl Context<'_> {
         };
         self.engine.skills().check_input(skill, arguments)?;
         let request = effect.request(arguments)?;
+        if let Some(fault) = self.over_budget(&activation, skill, &request)? {
+            return Err(fault.into());
+        }
         let idempotency = Digest::labelled(
             "aos.idempotency.v1",
             &[&self.chain.run().0, activation.as_bytes()],
@@ -392,7 +418,7 @@ impl Context<'_> {
         let emission = self.chain.emit(naming, &event, volatile);
         self.put(emission)?;
         let decided_retry = match self.recorded_decisions(&activation)? {
-            Some(Settled::Answer(answer)) => return answer.map_err(Stop::Fault),
+            Some(Settled::Answer(answer)) => return self.settled(&need, answer),
             Some(Settled::Retry) => true,
             None => false,
         };
@@ -420,7 +446,7 @@ impl Context<'_> {
                 return Err(Stop::Held(Box::new(need)));
             };
             if let Settled::Answer(answer) = self.decide(&activation, resolution)? {
-                return answer.map_err(Stop::Fault);
+                return self.settled(&need, answer);
             }
         }
         if was_recorded {
@@ -438,6 +464,14 @@ impl Context<'_> {
         let skills = self.engine.skills();
         let answer = skills.perform(self.engine.resources(), skill, &need.request, &wire_key);
         self.put_result(&need, answer)
+    }
+
+    /// Somebody decided what the effect answered: an answer is charged like one that came by itself.
+    fn settled(&mut self, need: &EffectNeed, answer: Result<Value, Fault>) -> Result<Value, Stop> {
+        if let Ok(value) = &answer {
+            self.charge(&need.skill, &need.request, Ok(value));
+        }
+        answer.map_err(Stop::Fault)
     }
 
     /// The decisions on record about the effect at `activation`, made again.
@@ -518,8 +552,7 @@ impl Context<'_> {
         let answer = answer
             .and_then(|value| self.fits(0, value))
             .map_err(|fault| fault.at(&activation));
-        let skills = self.engine.skills();
-        let cost = skills.cost(&need.skill, &need.request, answer.as_ref());
+        let cost = self.charge(&need.skill, &need.request, answer.as_ref());
         let mut naming = self.chain.naming(Kind::Result);
         let (datum, field) = match &answer {
             Ok(value) => (Datum::fresh(value.clone()), "response"),
@@ -637,7 +670,7 @@ impl Context<'_> {
         );
         let event = Event::Start(Start {
             semantics: SEMANTICS,
-            behaviour: Vec::new(),
+            behaviour: self.purse.budget.map(budget_flag).into_iter().collect(),
             namespace: namespace.into(),
             name: name.into(),
             version: version.into(),
@@ -696,6 +729,9 @@ impl Context<'_> {
         }
         if self.value(record, Kind::Start, "input")? != *input {
             differs.push("input");
+        }
+        if recorded.behaviour != now.behaviour {
+            differs.push("budget");
         }
         if differs.is_empty() {
             return Ok(());

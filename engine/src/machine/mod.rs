@@ -56,7 +56,7 @@ mod step;
 mod substitute;
 mod time;
 
-pub(crate) use refusal::budget_flag;
+pub(crate) use refusal::{beyond, budget_flag, refused};
 pub use save::StateError;
 pub use substitute::Substitute;
 

@@ -15,7 +15,7 @@ use crate::fault::{Code, Fault};
 use crate::secret::SecretRef;
 use crate::value::{Val, Value, object, text};
 use aos_format::digest::Digest;
-use aos_format::event::{Decision, Event};
+use aos_format::event::{Decision, Event, ValueRef};
 use aos_format::frame::Kind;
 
 /// Name of the behaviour that sets a budget, in START.
@@ -29,8 +29,45 @@ pub(crate) fn budget_flag(units: u64) -> String {
     format!("{BUDGET}{units}")
 }
 
+/// Whether a budget forbids a call that may cost `estimate` when `spent` is spent.
+pub(crate) fn beyond(skill: &str, budget: u64, spent: u64, estimate: u64) -> Option<Refusal> {
+    if spent.checked_add(estimate).is_some_and(|all| all <= budget) {
+        return None;
+    }
+    let units = |n: u64| Val::from(usize::try_from(n).unwrap_or(usize::MAX));
+    let inputs = object([
+        ("budget", units(budget)),
+        ("estimate", units(estimate)),
+        ("skill", text(skill)),
+        ("spent", units(spent)),
+    ]);
+    Some(Refusal {
+        subject: "budget",
+        inputs: Value::from_val(&inputs).expect("numbers and a name are canonical"),
+        fault: Fault::new(
+            Code::BudgetExceeded,
+            format!("{skill} may cost {estimate}; {spent} of {budget} are spent"),
+        ),
+    })
+}
+
+/// The DECISION that a call is not begun.
+pub(crate) fn refused(activation: &str, subject: &str, inputs: ValueRef) -> Decision {
+    Decision {
+        activation: activation.into(),
+        subject: subject.into(),
+        rule: subject.into(),
+        rule_version: 1,
+        inputs: Some(inputs),
+        verdict: "refused".into(),
+        value: None,
+        actor: "engine".into(),
+        key_id: String::new(),
+    }
+}
+
 /// Why a call is not begun.
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     /// What is decided about: `allow` or `budget`.
     pub subject: &'static str,
     /// What the verdict follows from.
@@ -124,25 +161,7 @@ impl Machine {
     pub(super) fn over_budget(&self, skill: &str, request: &Value) -> Option<Refusal> {
         let lane = self.state.lane();
         let (budget, spent) = (lane.budget?, lane.spent);
-        let estimate = self.skills.estimate(skill, request);
-        if spent.checked_add(estimate).is_some_and(|all| all <= budget) {
-            return None;
-        }
-        let units = |n: u64| Val::from(usize::try_from(n).unwrap_or(usize::MAX));
-        let inputs = object([
-            ("budget", units(budget)),
-            ("estimate", units(estimate)),
-            ("skill", text(skill)),
-            ("spent", units(spent)),
-        ]);
-        Some(Refusal {
-            subject: "budget",
-            inputs: Value::from_val(&inputs).expect("numbers and a name are canonical"),
-            fault: Fault::new(
-                Code::BudgetExceeded,
-                format!("{skill} may cost {estimate}; {spent} of {budget} are spent"),
-            ),
-        })
+        beyond(skill, budget, spent, self.skills.estimate(skill, request))
     }
 
     /// Records that a call is not begun; the step then fails.
@@ -152,17 +171,7 @@ impl Machine {
         let name = self
             .chain
             .name(&mut naming, slot(Kind::Decision, "inputs"), &inputs);
-        let event = Event::Decision(Decision {
-            activation: current.activation.clone(),
-            subject: refusal.subject.into(),
-            rule: refusal.subject.into(),
-            rule_version: 1,
-            inputs: Some(name),
-            verdict: "refused".into(),
-            value: None,
-            actor: "engine".into(),
-            key_id: String::new(),
-        });
+        let event = Event::Decision(refused(&current.activation, refusal.subject, name));
         let pointer = self.definition.tasks[current.task].reference.clone();
         self.state.lane_mut().phase = Phase::Answered {
             current,

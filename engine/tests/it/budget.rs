@@ -3,6 +3,7 @@
 use crate::support::*;
 use aos_disk::sim::SimDisk;
 use aos_engine::Error;
+use aos_engine::context::{Context, Finished, Runner, Stop, Workflow};
 use aos_engine::engine::{Begun, Engine, Request};
 use aos_engine::fault::{Code, Fault};
 use aos_engine::history;
@@ -355,4 +356,60 @@ fn a_skill_is_not_called_more_often_than_its_rate_by_all_runs_together() {
     // What was refused stays refused, whatever another process could call.
     let engine = engine_with(&disk, skills);
     assert_eq!(finish(&engine, &third), (run, digest, ended));
+}
+
+/// Calls it three times, whatever becomes of the calls.
+struct Thrice;
+
+impl Workflow for Thrice {
+    fn name(&self) -> (&str, &str, &str) {
+        ("test", "thrice", "1.0.0")
+    }
+    fn run(&self, ctx: &mut Context<'_>, _: &Value) -> Result<Value, Stop> {
+        let mut said = Vec::new();
+        for spends in [4, 6, 1] {
+            let arguments = format!(r#"{{"n":{spends}}}"#);
+            let arguments = Value::from_json(arguments.as_bytes()).map_err(Fault::from)?;
+            said.push(match ctx.call("spend", "dear", &arguments) {
+                Ok(_) => "ok".to_owned(),
+                Err(Stop::Fault(fault)) => fault.code.name().to_owned(),
+                Err(stop) => return Err(stop),
+            });
+        }
+        Ok(Value::from_text(&said.join(" ")).map_err(Fault::from)?)
+    }
+}
+
+#[test]
+fn a_rust_workflow_keeps_to_its_budget_and_comes_to_the_same_again() {
+    let disk = SimDisk::with_seed(1);
+    let (skills, calls) = skills();
+    let engine = engine_with(&disk, skills);
+    let input = Value::null();
+    let root = aos_engine::seed::RootSeed::from_number(7);
+    let run = |budget: Option<u64>, key: &str| {
+        let runner = Runner::new(&engine);
+        let runner = match budget {
+            Some(units) => runner.budget(units),
+            None => runner,
+        };
+        runner.run(&Thrice, key, &input, &root)
+    };
+    let spent = |finished: &Finished| match &finished.outcome {
+        Ok(Ended::Completed(output)) => output.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let first = run(Some(19), "k").unwrap();
+    assert_eq!(spent(&first), r#""ok ok BUDGET_EXCEEDED""#);
+    let refused = ("budget".to_owned(), "refused".to_owned());
+    let told = costs_and_verdicts(engine.log(), first.run);
+    assert_eq!(told, (vec![Some(4), Some(6)], vec![refused]));
+    assert_eq!(run(Some(19), "k").unwrap().digest, first.digest);
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+    assert_eq!(spent(&run(Some(20), "more").unwrap()), r#""ok ok ok""#);
+    assert_eq!(spent(&run(None, "none").unwrap()), r#""ok ok ok""#);
+    match run(Some(20), "k") {
+        Err(Error::Conflict { differs, .. }) => assert_eq!(differs, "budget"),
+        other => panic!("{other:?}"),
+    }
 }

@@ -320,3 +320,58 @@ fn the_mock_model_answers_llm_invoke_the_same_every_time() {
         "match"
     );
 }
+
+#[test]
+fn budgets_in_branches_are_replayed_to_the_same_refusals() {
+    let place = Place::new();
+    place.write(
+        "w.yaml",
+        "
+document: {dsl: '1.0.3', namespace: t, name: t, version: '1.0.0'}
+do:
+  - both:
+      fork:
+        branches:
+          - two:
+              try:
+                - one: {call: exec, with: {argv: [/bin/echo, a]}}
+                - more: {call: exec, with: {argv: [/bin/echo, b]}}
+              catch: {as: e, do: [{no: {set: {code: '${ $e.code }', detail: '${ $e.detail }'}}}]}
+          - one: {call: exec, with: {argv: [/bin/echo, c]}}
+  - last: {call: exec, with: {argv: [/bin/echo, '${ .[0].detail // \"none\" }']}}
+",
+    );
+    for (budget, said) in [(3, "exec may cost 1; 1 of 1 are spent\n"), (4, "none\n")] {
+        place
+            .aosctl(&format!(
+                "run w.yaml --log f.aos --key {budget} --seed 1 --budget {budget}"
+            ))
+            .exits(0);
+        let query = place
+            .aosctl(&format!("-o json query f.aos {budget}"))
+            .exits(0)
+            .json();
+        let run = &query["runs"][0];
+        let last = run["last"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["output"]["stdout"], said);
+        assert_eq!(run["spent"], budget.min(4));
+    }
+    for workers in [1, 2] {
+        let report = place
+            .aosctl(&format!("-o json replay f.aos --workers {workers}"))
+            .exits(0)
+            .json();
+        assert_eq!(report["verdict"], "match");
+    }
+    let told = place
+        .aosctl("-o json simulate w.yaml --budget 9")
+        .exits(0)
+        .json();
+    let assumed = told["assumptions"].as_array().unwrap();
+    assert!(
+        assumed
+            .iter()
+            .any(|a| a.as_str().unwrap().contains("equal share")),
+        "{told}"
+    );
+}
