@@ -9,6 +9,11 @@ use super::task::Tasks;
 use super::{Returns, TaskKind};
 use crate::expr::Template;
 use crate::machine::RUN_WORKFLOW;
+use crate::value::Val;
+
+/// Longest output of a command, in bytes, and longest time that it takes, in milliseconds.
+const EXEC_BYTES: usize = 1 << 20;
+const EXEC_MS: usize = 600_000;
 
 const RETURNS: [(&str, Returns); 5] = [
     ("all", Returns::All),
@@ -203,6 +208,11 @@ fn shell(entry: &Entry) -> Result<Node, DocumentError> {
         argv.extend(arguments.value.list("arguments")?.iter().cloned());
     }
     let mut members = vec![member("argv", entry.at, Data::List(argv))];
+    // The most that the skill allows: how long a step may take, its `timeout` says.
+    for (name, most) in [("output_bytes_max", EXEC_BYTES), ("timeout_ms", EXEC_MS)] {
+        let value = Node::of(entry.at, &Val::from(most));
+        members.push(member(name, entry.at, value.data));
+    }
     members.extend(streams(&mut fields));
     fields.end()?;
     Ok(Node {
