@@ -77,6 +77,7 @@ impl Shown {
     }
 
     /// Whether it advances a history.
+    #[cfg(feature = "tui")]
     pub fn kind_advances(&self) -> bool {
         self.kind.advances()
     }

@@ -143,7 +143,7 @@ fn next(args: &Next, out: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// What became of a run.
-type Told = (Option<i64>, String, Result<Done, Failure>);
+type Told = (Option<i64>, String, Result<Option<Done>, Failure>);
 
 /// Begins runs and counts what becomes of them.
 struct Runs<'a, 'scope, 'env> {
@@ -190,9 +190,7 @@ impl Runs<'_, '_, '_> {
             });
             let told = match (ran, done) {
                 (Err(error), _) => Err(failure::engine(path)(error)),
-                (Ok(()), Some(done)) => Ok(done),
-                // Stopped before it began.
-                (Ok(()), None) => return,
+                (Ok(()), done) => Ok(done),
             };
             // The receiver is gone only when the whole failed.
             let _ = send.send((nominal, key, told));
@@ -206,7 +204,12 @@ impl Runs<'_, '_, '_> {
         };
         self.in_flight -= 1;
         let done = match told {
-            Ok(done) => done,
+            // Stopped before its first event: nothing of it is in the log.
+            Ok(Some(done)) if done.events > 0 || !matches!(done.outcome, Outcome::Stopped) => done,
+            Ok(_) => {
+                self.begun -= 1;
+                return Ok(());
+            }
             Err(failed) => {
                 self.failure.get_or_insert(failed);
                 return Ok(());
@@ -324,7 +327,10 @@ fn run(args: &Run, out: &mut Output) -> Result<Exit, Failure> {
             (When::After(ms), _) => after(args, *ms, last, &mut runs, out)?,
             _ => ticks(args, &when, last, &mut runs, out)?,
         }
-        runs.drain(out)?;
+        // Those under way end soon when somebody stops the process, and are told of too.
+        while runs.in_flight > 0 {
+            runs.hear(LOOK_EVERY, out)?;
+        }
         match runs.failure.take() {
             Some(failure) => Err(failure),
             None => Ok((

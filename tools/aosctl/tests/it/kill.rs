@@ -210,3 +210,43 @@ fn a_checkpoint_of_an_open_run_can_be_taken_and_is_used() {
             .contains("it is completed")
     );
 }
+
+#[test]
+fn a_schedule_that_is_stopped_tells_of_every_run_that_it_began() {
+    let place = Place::new();
+    place.write(
+        "s.yaml",
+        "
+document: {dsl: '1.0.3', namespace: tests, name: slow, version: '1.0.0'}
+schedule: {every: {milliseconds: 20}}
+do: [{a: {set: {x: 1}}}, {w: {wait: {hours: 1}}}]
+",
+    );
+    let mut child = place.start(
+        "-o jsonl schedule run s.yaml --log s.aos --seed 1 --missed all",
+        Stdio::null(),
+    );
+    let begun = |reader: &aos_store::LogReader| {
+        let index = aos_store::Source::index(reader);
+        index.is_ok_and(|index| index.rows.runs.len() >= 3)
+    };
+    place.until(&mut child, "s.aos", begun);
+    signal(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(143));
+    let lines: Vec<serde_json::Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let (summary, runs) = lines.split_last().unwrap();
+    assert_eq!(summary["begun"], runs.len());
+    assert_eq!(
+        place.aosctl("runs s.aos").exits(0).lines().len(),
+        runs.len()
+    );
+    assert!(
+        runs.iter()
+            .all(|run| run["status"] == "waiting" || run["status"] == "open")
+    );
+}
