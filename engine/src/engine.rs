@@ -25,6 +25,7 @@ use aos_store::{Log, RunRow, RunStatus, StoredRecord, Ticket};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What to do when a key was started before with something else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -37,6 +38,9 @@ pub enum OnConflict {
     /// Start another generation of the key.
     NewGeneration,
 }
+
+/// Longest time until a run that waits for a timer sees that it is to stop.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// A run to start.
 #[derive(Clone, Debug)]
@@ -102,6 +106,8 @@ pub struct Engine {
     active: Mutex<BTreeMap<RunId, Digest>>,
     pub(crate) definitions: Mutex<BTreeMap<Digest, Arc<Definition>>>,
     pub(crate) workflows: Vec<Arc<Definition>>,
+    /// Set when whoever drives the runs wants to stop.
+    halt: Mutex<Option<Arc<AtomicBool>>>,
     resources: Resources,
 }
 
@@ -136,6 +142,7 @@ impl Engine {
             active: Mutex::default(),
             definitions: Mutex::default(),
             workflows: Vec::new(),
+            halt: Mutex::default(),
             resources,
         })
     }
@@ -642,6 +649,17 @@ impl Engine {
         Ok(turn)
     }
 
+    /// Runs that steps of others run are left at their next event once `flag` is set.
+    pub(crate) fn halt_on(&self, flag: Arc<AtomicBool>) {
+        *self.halt.lock() = Some(flag);
+    }
+
+    fn halting(&self) -> bool {
+        let flag = self.halt.lock();
+        flag.as_ref()
+            .is_some_and(|flag| flag.load(Ordering::Acquire))
+    }
+
     fn drive_in<'scope>(
         &'scope self,
         scope: &'scope std::thread::Scope<'scope, '_>,
@@ -658,6 +676,13 @@ impl Engine {
                 .new_effects()
                 .map(|(wait, need)| (wait.clone(), need.clone()))
                 .collect();
+            if self.halting() && in_flight == 0 {
+                // Their INTENTs are on record, and nothing was sent: say so, or they would count as unknown.
+                for (wait, need) in &effects {
+                    run.unsent(wait.seq, need)?;
+                }
+                return Ok(turn);
+            }
             // One effect and nothing beside it needs no thread.
             if let ([(wait, need)], None, 0) = (effects.as_slice(), turn.next_timer(), in_flight) {
                 let answer = self.perform(run.ticket(), &run.wire_key(need), need)?;
@@ -679,7 +704,7 @@ impl Engine {
                 (None, 0) => return Ok(turn),
                 (Some(left), _) if left.is_zero() => answers.try_recv().ok(),
                 (Some(left), 0) => {
-                    std::thread::park_timeout(left);
+                    std::thread::park_timeout(left.min(LOOK_EVERY));
                     None
                 }
                 (Some(left), _) => answers.recv_timeout(left).ok(),

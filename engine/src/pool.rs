@@ -200,6 +200,7 @@ pub fn run_all(
         options.workers > 0 && options.in_flight > 0 && options.effects > 0,
         "a pool of nothing"
     );
+    engine.halt_on(options.stop.clone());
     let (results, done) = channel::unbounded();
     let (effects, effect_jobs) = channel::unbounded();
     let pool = Pool {
@@ -548,6 +549,10 @@ impl Pool<'_> {
                 slot.in_flight -= 1;
                 match answered {
                     Ok(answer) => slot.answers.push(Given::to(&errand.wait, answer)),
+                    // What it runs was stopped like everything else: the step does it again.
+                    Err(Error::RunWithin { .. }) if self.stopping() => {
+                        slot.unsent.push((seq, errand.need));
+                    }
                     Err(error) => slot.failed = Some(Box::new(error)),
                 }
             });

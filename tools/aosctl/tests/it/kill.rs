@@ -250,3 +250,42 @@ do: [{a: {set: {x: 1}}}, {w: {wait: {hours: 1}}}]
             .all(|run| run["status"] == "waiting" || run["status"] == "open")
     );
 }
+
+#[test]
+fn a_signal_stops_a_run_within_a_run_too_and_both_go_on_later() {
+    let place = Place::new();
+    place.write(
+        "outer.yaml",
+        "
+document: {dsl: '1.0.3', namespace: tests, name: outer, version: '1.0.0'}
+do: [{call: {run: {workflow: {namespace: tests, name: hour}}}}]
+",
+    );
+    let mut child = place.start(
+        "-o jsonl run outer.yaml --with hour.yaml --log o.aos --key k --seed 1",
+        Stdio::null(),
+    );
+    let both = |reader: &aos_store::LogReader| {
+        let index = aos_store::Source::index(reader);
+        index.is_ok_and(|index| {
+            index
+                .rows
+                .runs
+                .values()
+                .all(|run| run.steps > 0 || run.key == "k")
+                && index.rows.runs.len() == 2
+        })
+    };
+    place.until(&mut child, "o.aos", both);
+    signal(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
+    place.aosctl("resume o.aos --clock virtual").exits(0);
+    let runs = place.aosctl("runs o.aos").exits(0).lines();
+    assert!(
+        runs.iter().all(|run| run["status"] == "completed"),
+        "{runs:?}"
+    );
+    let report = place.aosctl("-o json replay o.aos").exits(0).json();
+    assert_eq!(report["verdict"], "match");
+}
