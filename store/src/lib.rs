@@ -47,6 +47,7 @@ mod queue;
 mod reader;
 mod rebuild;
 mod recovery;
+mod renew;
 mod repair;
 mod row;
 mod rules;

@@ -9,6 +9,7 @@ use crate::group::Position;
 use crate::lock::{self, LockFile, LockState};
 use crate::log::Options;
 use crate::place::{Listing, Place, SegmentFile, Segments, wrong_length};
+use crate::renew;
 use crate::tail::{self, End, TailState};
 use crate::walk::{Walker, is_zero};
 use aos_disk::{File, Kind as DiskKind, Lock, OpenMode};
@@ -47,12 +48,13 @@ pub(crate) struct Recovered {
 
 /// Locks the log at `place` and makes it usable.
 pub(crate) fn recover(place: Place, options: &Options) -> Result<Recovered, Error> {
-    admit(&place, options.create)?;
+    let made = admit(&place, options.create)?;
     let locks = take_locks(&place)?;
     let listing = place.list()?;
     let state = lock::read(&place)?;
     let (identity, word, created) = identify(&place, &listing, &state, options)?;
     if created {
+        made.renew_the_others(&place)?;
         sync_parents(&place)?;
     }
     // A fresh log has removed what stood there.
@@ -83,6 +85,7 @@ pub(crate) fn recover(place: Place, options: &Options) -> Result<Recovered, Erro
         Some((start, len)) => Some(save(&place, &segments, epoch, start, len)?),
         None => None,
     };
+    renew::spares(&place, &listing, end.position.end)?;
     settle(&place, &segments, &mut walker, &end.position, torn)?;
     Ok(Recovered {
         locks,
@@ -96,20 +99,44 @@ pub(crate) fn recover(place: Place, options: &Options) -> Result<Recovered, Erro
     })
 }
 
+/// Which directories of the log this process made, and so knows to be durable.
+#[derive(Default)]
+struct Made {
+    root: bool,
+    segments: bool,
+}
+
+impl Made {
+    /// Names the directories of a new log anew that were there already.
+    fn renew_the_others(&self, place: &Place) -> Result<(), Error> {
+        if !self.segments {
+            renew::directory(place, &place.segments())?;
+        }
+        if !self.root {
+            renew::directory(place, &place.root)?;
+        }
+        Ok(())
+    }
+}
+
 /// Step 0: is there a log at this path, or may one be made there?
-fn admit(place: &Place, create: bool) -> Result<(), Error> {
+fn admit(place: &Place, create: bool) -> Result<Made, Error> {
     let (disk, root) = (&place.disk, &place.root);
-    if !disk.exists(root)? {
+    let mut made = Made::default();
+    if !disk.exists(root)? && !renew::take_back(place, root)? {
         if !create {
             return Err(Error::NoLog { path: root.clone() });
         }
-        create_directories(place, root)?;
+        made.root = create_directories(place, root)?;
     }
     let names = list_root(place)?;
     let has = |name: &str| names.iter().any(|n| n == name);
     if !has("LOCK") && !has("segments") {
         let ours = |name: &String| {
-            name == "recovered" || name == "catalog.redb" || name == "catalog.redb.tmp"
+            matches!(
+                name.as_str(),
+                "recovered" | "catalog.redb" | "catalog.redb.tmp" | "segments.renaming"
+            )
         };
         if !create {
             return Err(Error::not_a_log(root, "it has neither LOCK nor segments"));
@@ -122,9 +149,9 @@ fn admit(place: &Place, create: bool) -> Result<(), Error> {
         }
     }
     if !has("segments") && create {
-        create_directories(place, &place.segments())?;
+        made.segments = create_directories(place, &place.segments())?;
     }
-    Ok(())
+    Ok(made)
 }
 
 /// The names in the log's directory.
@@ -143,30 +170,55 @@ pub(crate) fn list_root(place: &Place) -> Result<Vec<String>, Error> {
         })
 }
 
-/// Creates a directory with its parents, all of them durable.
-pub(crate) fn create_directories(place: &Place, path: &Path) -> Result<(), Error> {
-    let mut parents = Vec::new();
+/// Creates a directory with its parents, each durable before the next, or takes back one that a crash left aside.
+/// Returns whether it was made, and so is known to be durable.
+pub(crate) fn create_directories(place: &Place, path: &Path) -> Result<bool, Error> {
+    if !place.disk.exists(path)? && renew::take_back(place, path)? {
+        return Ok(false);
+    }
+    let mut missing = Vec::new();
     let mut ancestor = path;
     while !ancestor.as_os_str().is_empty() && !place.disk.exists(ancestor)? {
         let Some(parent) = ancestor.parent() else {
             break;
         };
-        parents.push(parent);
+        missing.push((ancestor, parent));
         ancestor = parent;
     }
-    place
-        .disk
-        .create_dir_all(path)
-        .map_err(|error| match error.kind() {
-            DiskKind::AlreadyExists | DiskKind::Io => {
-                Error::not_a_log(path, "a file is in the way")
-            }
-            _ => error.into(),
-        })?;
-    for parent in parents.into_iter().rev() {
+    let create = |path: &Path| {
+        place
+            .disk
+            .create_dir_all(path)
+            .map_err(|error| match error.kind() {
+                DiskKind::AlreadyExists | DiskKind::Io => {
+                    Error::not_a_log(path, "a file is in the way")
+                }
+                _ => error.into(),
+            })
+    };
+    if missing.is_empty() {
+        create(path)?;
+        return Ok(false);
+    }
+    for (directory, parent) in missing.into_iter().rev() {
+        create(directory)?;
         place.disk.sync_dir(parent)?;
     }
-    Ok(())
+    Ok(true)
+}
+
+/// The directories of something new, all of them durable: `root` and the directory of its files.
+pub(crate) fn new_directories(place: &Place) -> Result<(), Error> {
+    let (root, inner) = (&place.root, place.segments());
+    let made = Made {
+        root: create_directories(place, root)?,
+        segments: create_directories(place, &inner)?,
+    };
+    made.renew_the_others(place)?;
+    place.disk.sync_dir(root)?;
+    Ok(place
+        .disk
+        .sync_dir(root.parent().unwrap_or(Path::new("")))?)
 }
 
 /// Makes the names that lead to a new log durable: who made its directories may have been killed before they were synced.

@@ -66,7 +66,8 @@ impl Kind {
         match error.kind() {
             io::ErrorKind::NotFound => Kind::NotFound,
             io::ErrorKind::AlreadyExists => Kind::AlreadyExists,
-            io::ErrorKind::PermissionDenied => Kind::Permission,
+            // A mount point cannot be renamed or removed by anybody.
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy => Kind::Permission,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Full,
             io::ErrorKind::UnexpectedEof => Kind::UnexpectedEnd,
             io::ErrorKind::ReadOnlyFilesystem => Kind::ReadOnly,

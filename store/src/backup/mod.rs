@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::group::{Position, Step};
 use crate::place::Place;
 use crate::reader::LogReader;
-use crate::recovery::{create_directories, write_new};
+use crate::recovery::{create_directories, new_directories, write_new};
 use crate::scan::{Groups, Next};
 use crate::tail::TailState;
 use aos_disk::{Disk, Kind as DiskKind, Lock, OpenMode};
@@ -249,7 +249,7 @@ fn admit(place: &Place, before: Option<&Manifest>) -> Result<Lock, Error> {
     let (disk, root) = (&place.disk, &place.root);
     if before.is_none() && disk.exists(root)? {
         let names = crate::recovery::list_root(place)?;
-        let ours = ["parts", "backup.lock", "MANIFEST.tmp"];
+        let ours = ["parts", "parts.renaming", "backup.lock", "MANIFEST.tmp"];
         if let Some(stranger) = names.iter().find(|name| !ours.contains(&name.as_str())) {
             return Err(BackupFault::InTheWay {
                 path: root.clone(),
@@ -258,9 +258,14 @@ fn admit(place: &Place, before: Option<&Manifest>) -> Result<Lock, Error> {
             .into());
         }
     }
-    create_directories(place, &place.segments())?;
-    // Their names may be ones that a crash outran.
-    disk.sync_dir(root)?;
+    match before {
+        None => new_directories(place)?,
+        // Whoever wrote MANIFEST had synced them, unless they were moved since.
+        Some(_) => {
+            create_directories(place, &place.segments())?;
+            disk.sync_dir(root)?;
+        }
+    }
     disk.lock(&root.join("backup.lock")).map_err(|error| {
         if error.kind() == DiskKind::Locked {
             return Error::Busy { path: root.clone() };

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::group::Position;
 use crate::lock::LockFile;
 use crate::place::{Place, Segments};
-use crate::recovery::{create_directories, list_root, take_locks};
+use crate::recovery::{list_root, new_directories, take_locks};
 use crate::walk::Walker;
 use aos_disk::{Disk, OpenMode};
 use aos_format::offset::Offset;
@@ -117,7 +117,7 @@ fn judge(source: &Place, manifest: &Manifest, limit: Offset) -> Result<Position,
 
 /// An empty directory for the log, with its locks: what a broken-off restore left is taken away.
 fn clear(place: &Place) -> Result<Vec<aos_disk::Lock>, Error> {
-    create_directories(place, &place.segments())?;
+    new_directories(place)?;
     let in_the_way = |what: String| BackupFault::InTheWay {
         path: place.root.clone(),
         what,

@@ -22,6 +22,7 @@ use crate::log::{Log, Mode, Options};
 use crate::place::{Bytes, Place, Segments};
 use crate::reader::LogReader;
 use crate::recovery::{create_directories, list_root, write_new};
+use crate::renew;
 use crate::stored::StoredRecord;
 use aos_disk::{Disk, File, OpenMode};
 use aos_format::digest::{Digest, Hasher};
@@ -167,6 +168,9 @@ fn clear(place: &Place) -> Result<(), Error> {
         what: format!("it holds {name}, which no salvage left there"),
     };
     let (segments, recovered) = (place.segments(), place.recovered());
+    if !disk.exists(&segments)? {
+        renew::take_back(place, &segments)?;
+    }
     let mut remove = Vec::new();
     for name in list_root(place)? {
         match name.as_str() {
@@ -193,7 +197,8 @@ fn clear(place: &Place) -> Result<(), Error> {
     for path in remove {
         disk.remove(&path)?;
     }
-    create_directories(place, &recovered)
+    create_directories(place, &recovered)?;
+    Ok(())
 }
 
 /// A salvage under way.

@@ -4,7 +4,7 @@ use crate::support::{
     Rng, World, as_disk, contents, decision, open, options, path, reader, try_open, verify,
     verify_some, work,
 };
-use aos_disk::sim::{Fault, Persistence, Policy, SimDisk};
+use aos_disk::sim::{Fault, OpKind, Persistence, Policy, SimDisk};
 use aos_format::event::{Decision, Event};
 use aos_format::frame::Kind;
 use aos_format::offset::Stride;
@@ -60,6 +60,45 @@ fn after_any_failing_operation_the_log_opens_with_all_that_was_acknowledged() {
         }
     }
     assert!(poisoned > 100, "failing group writes poison: {poisoned}");
+}
+
+/// A sync that fails may drop what it was asked for, names too, and what the next process syncs does not bring it back.
+#[test]
+fn what_a_process_with_failing_syncs_left_is_made_durable_by_the_next() {
+    let whole = SimDisk::new();
+    scenario(&whole, &mut World::default()).unwrap();
+    let at_start = |at: &u64| *at < 40;
+    let dir_sync = |op: &aos_disk::sim::Op| op.kind == OpKind::SyncDir;
+    let dir_syncs: Vec<u64> = whole
+        .op_log()
+        .iter()
+        .filter(|op| dir_sync(op))
+        .map(|op| op.number)
+        .collect();
+    assert!(dir_syncs.len() > 5);
+    let mut lost_names = 0;
+    for at in (1..=whole.ops()).filter(|at| at_start(at) || dir_syncs.contains(at)) {
+        for seed in 0..8 {
+            let what = format!("sync lost at {at}, seed {seed}");
+            let disk = SimDisk::with_seed(seed);
+            disk.fail_op(at, Fault::Io, Persistence::Forever);
+            let mut world = World::default();
+            let failed = scenario(&disk, &mut world);
+            lost_names += usize::from(failed.is_err());
+            disk.clear_faults();
+            let disk = disk.process_crash_image();
+            let (log, _) = try_open(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let survivors = verify_some(&disk, &log, &world, &what);
+            world.resume(&log, survivors);
+            work(&log, &mut world, &mut Rng(at), 12).unwrap();
+            log.flush().unwrap();
+            world.acknowledge_all();
+            let disk = disk.crash_image(Policy::None);
+            let (log, _) = try_open(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
+            verify(&disk, &log, &world, &what);
+        }
+    }
+    assert!(lost_names > 100, "{lost_names}");
 }
 
 #[test]
