@@ -240,7 +240,7 @@ impl<'a> Run<'a> {
                 tickets.clear();
                 self.world.acknowledge_all();
             }),
-            Action::LookUp => return self.look_up(log, dice),
+            Action::LookUp => return self.look_up(log, dice, tickets),
             Action::Read => return self.read_beside(),
             Action::Check => return self.check_beside(),
         })
@@ -266,7 +266,12 @@ impl<'a> Run<'a> {
     }
 
     /// Looks everything about one stream up and compares it with what was appended.
-    fn look_up(&self, log: &Log, dice: &mut Dice) -> Result<Result<(), Error>, Violation> {
+    fn look_up(
+        &self,
+        log: &Log,
+        dice: &mut Dice,
+        tickets: &[(Ticket, Range<usize>)],
+    ) -> Result<Result<(), Error>, Violation> {
         let heads: Vec<_> = self.world.heads().collect();
         let (stream, seq, digest) = dice.pick(&heads);
         let asked = (|| {
@@ -280,11 +285,27 @@ impl<'a> Run<'a> {
             Err(error) => return Ok(Err(error)),
         };
         let found = head.map_or((0, Default::default()), |head| (head.seq, head.digest));
-        let read = read
+        let read: Vec<&Rec> = read
             .iter()
-            .filter(|rec| rec.kind != aos_format::frame::Kind::Open);
-        let right = found == (seq, digest) && self.world.stream(stream).eq(read);
-        must!(right, "look-up", "{stream:?}: expected {seq} records");
+            .filter(|rec| rec.kind != aos_format::frame::Kind::Open)
+            .collect();
+        let right = found == (seq, digest) && self.world.stream(stream).eq(read.iter().copied());
+        if !right {
+            // The look-up had the queued records written, and a fault may have refused them. Who appended them is told.
+            for (ticket, _) in tickets {
+                if let Err(error) = log.wait(ticket.clone()) {
+                    return Ok(Err(error));
+                }
+            }
+        }
+        must!(
+            right,
+            "look-up",
+            "{stream:?}: expected {seq} records up to {digest}, found the head {} {} and {} records",
+            found.0,
+            found.1,
+            read.len()
+        );
         Ok(Ok(()))
     }
 
