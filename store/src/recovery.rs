@@ -85,7 +85,7 @@ pub(crate) fn recover(place: Place, options: &Options) -> Result<Recovered, Erro
         Some((start, len)) => Some(save(&place, &segments, epoch, start, len)?),
         None => None,
     };
-    renew::spares(&place, &listing, end.position.end)?;
+    renew::spares(&place, &listing, end.position.next(identity.stride))?;
     settle(&place, &segments, &mut walker, &end.position, torn)?;
     Ok(Recovered {
         locks,

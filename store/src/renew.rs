@@ -56,12 +56,12 @@ pub(crate) fn take_back(place: &Place, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Names the empty segments behind `end` anew. `segments` is to be synced afterwards.
+/// Names the empty segments behind `next` anew, where the next group belongs. `segments` is to be synced afterwards.
 ///
-/// The segment that starts at `end` is left alone unless it is the first: an END frame leads there, so its name was
-/// synced before.
-pub(crate) fn spares(place: &Place, listing: &Listing, end: Offset) -> Result<(), Error> {
-    let unneeded = |start: &&Offset| **start > end || **start == Offset(0) && end == Offset(0);
+/// A segment that starts at `next` is left alone unless it is the first: an END frame leads there, so its name was synced
+/// before, and between the two renames it must not be missing.
+pub(crate) fn spares(place: &Place, listing: &Listing, next: Offset) -> Result<(), Error> {
+    let unneeded = |start: &&Offset| **start > next || **start == Offset(0) && next == Offset(0);
     for &start in listing.starts.iter().filter(unneeded) {
         let path = place.segment(start);
         let aside = place
