@@ -147,10 +147,7 @@ pub(crate) fn judge(
         return Ok(TailState::Damage(finding));
     }
     let segment = stride.segment_start(stop.p);
-    // Where LOCK tells that nothing was promised beyond, an empty segment at the end says nothing about the one behind it,
-    // which may have been made for the rest of a group that a crash took.
-    let lenient = word.is_some() || position.end == Offset(0);
-    if let Some(finding) = behind(walker, listing, stride, segment, stop, lenient)? {
+    if let Some(finding) = behind(walker, listing, stride, stop.p)? {
         return Ok(TailState::Damage(finding));
     }
     let Some(last) = walker.last_nonzero(stop.p)? else {
@@ -179,24 +176,24 @@ pub(crate) fn judge(
     })
 }
 
-/// Bytes in segments after the one where the log ends, or more than one spare. `lenient`: the one where it ends may be empty
-/// besides.
+/// Bytes in segments after the one where the log ends, or more than one spare.
+///
+/// The segment where it ends may be empty besides: the one behind it is made before a group is written that fills it.
+/// Whether groups are gone from it is for the durable word to say.
 fn behind(
     walker: &mut Walker,
     listing: &Listing,
     stride: Stride,
-    segment: Offset,
-    stop: &Stop,
-    lenient: bool,
+    p: Offset,
 ) -> Result<Option<Finding>, Error> {
-    let at_start = !lenient && stop.p == segment;
-    let mut zero_segments = u64::from(at_start && walker.last_nonzero(segment)?.is_none());
+    let segment = stride.segment_start(p);
+    let mut spares = 0;
     for &later in listing.starts.iter().filter(|&&start| start > segment) {
         let fault = if let Some(last) = walker.last_nonzero(later)? {
             Some(format!("bytes up to {last}"))
         } else {
-            zero_segments += 1;
-            (zero_segments > 1).then(|| "a second spare segment".to_owned())
+            spares += 1;
+            (spares > 1).then(|| "a second spare segment".to_owned())
         };
         if let Some(found) = fault {
             return Ok(Some(Finding {
@@ -205,7 +202,7 @@ fn behind(
                 offset: later,
                 length: Some(stride.bytes()),
                 file: segment_file_name(later),
-                expected: format!("zeros after the end of the log at {}", stop.p),
+                expected: format!("zeros after the end of the log at {p}"),
                 found,
             }));
         }

@@ -1,6 +1,8 @@
 //! Torn tails, gaps and damage: what is cut, what is refused, what is only reported.
 
-use crate::support::{Rng, World, as_disk, contents, open, path, reader, try_open, verify, work};
+use crate::support::{
+    Rng, World, as_disk, contents, open, path, reader, try_open, verify, verify_some, work,
+};
 use aos_disk::Disk;
 use aos_disk::sim::{Policy, SimDisk};
 use aos_format::offset::{Offset, segment_file_name};
@@ -222,6 +224,43 @@ fn a_second_spare_is_damage() {
     disk.poke(&segment(end), &[0; 4096]).unwrap();
     disk.poke(&segment(end + 4096), &[0; 4096]).unwrap();
     refused(&disk, ErrorKind::Damaged);
+}
+
+/// A log that a power cut ended right behind END: the next segment is there and empty.
+fn log_before_an_empty_segment() -> (SimDisk, World, u64) {
+    (1..)
+        .find_map(|at| {
+            let disk = SimDisk::new();
+            disk.crash_at(at);
+            let mut world = World::default();
+            let (log, _) = try_open(&disk).ok()?;
+            world.resume(&log, 0);
+            let _cut = work(&log, &mut world, &mut Rng(2), 62);
+            assert!(disk.is_crashed(), "no power cut behind END");
+            let image = disk.crash_image(Policy::None);
+            let last = groups(&reader(&image)).pop()?;
+            let next = (last.end.0 | 4095) + 1;
+            let empty = image.peek(&segment(next))?.iter().all(|byte| *byte == 0);
+            (last.records().count() == 0 && empty).then_some((image, world, next))
+        })
+        .unwrap()
+}
+
+#[test]
+fn one_more_empty_segment_may_follow_the_one_where_a_log_ends() {
+    let (disk, world, next) = log_before_an_empty_segment();
+    disk.poke(&segment(next + 4096), &[0; 4096]).unwrap();
+    assert_eq!(reader(&disk).tail().unwrap().state.finding(), None);
+    let image = disk.crash_image(Policy::All);
+    let (log, _) = open(&image);
+    verify_some(&image, &log, &world, "two empty segments");
+
+    let third = disk.crash_image(Policy::All);
+    third.poke(&segment(next + 8192), &[0; 4096]).unwrap();
+    refused(&third, ErrorKind::Damaged);
+    let written = disk.crash_image(Policy::All);
+    written.poke_at(&segment(next + 4096), &[1], 9).unwrap();
+    refused(&written, ErrorKind::Damaged);
 }
 
 #[test]
