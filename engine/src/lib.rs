@@ -59,3 +59,8 @@ pub mod value;
 pub mod workflow;
 
 pub use error::Error;
+
+/// The README's example is compiled with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
