@@ -14,14 +14,13 @@ use crate::group::{Position, Step};
 use crate::place::{Place, Segments};
 use crate::rebuild::{builder, open_existing, rebuild};
 use crate::row::Meta;
-use crate::tables::{View, guard, read_meta, write};
+use crate::tables::{Db, View, guard, read_meta, write};
 use crate::walk::Walker;
 use aos_format::digest::{Digest, RunId};
 use aos_format::offset::Offset;
 use aos_format::record::StreamId;
 use aos_format::segment::Identity;
 use parking_lot::{Mutex, RwLock};
-use redb::Database;
 use redb::backends::InMemoryBackend;
 use std::sync::Arc;
 
@@ -60,7 +59,7 @@ pub(crate) struct Catalogue {
     place: Place,
     identity: Identity,
     /// Changed only together with `rows`, under the lock of those.
-    db: RwLock<Arc<Database>>,
+    db: RwLock<Arc<Db>>,
     rows: RwLock<Rows>,
     progress: Mutex<Progress>,
     file: Mutex<FileState>,
@@ -166,7 +165,7 @@ impl Catalogue {
     pub(crate) fn new(
         place: &Place,
         identity: Identity,
-        db: Database,
+        db: Db,
         mut walker: Walker,
         meta: &Meta,
         file: FileState,
@@ -298,7 +297,11 @@ impl Catalogue {
             }
             position = group.position();
         }
-        let db = guard(|| Ok(builder().create_with_backend(InMemoryBackend::new())?))?;
+        let db = guard(|| {
+            Ok(Db::new(
+                builder().create_with_backend(InMemoryBackend::new())?,
+            ))
+        })?;
         let meta = Meta {
             log_id: self.identity.log_id,
             position,

@@ -8,7 +8,7 @@ use crate::place::{Place, SegmentFile, wrong_length};
 use crate::reader::{LogReader, Tail};
 use crate::rebuild::{builder, rebuild_alone, unfit};
 use crate::scan::Next;
-use crate::tables::{View, guard, read_meta};
+use crate::tables::{Db, View, guard, read_meta};
 use crate::walk::Walker;
 use aos_disk::{Disk, Kind as DiskKind, OpenMode};
 use aos_format::event;
@@ -205,7 +205,7 @@ impl Suspect {
         let loaded = guard(|| {
             let mut db = builder().create_with_backend(overlay)?;
             let whole = db.check_integrity()?;
-            Ok((db, whole))
+            Ok((Db::new(db), whole))
         });
         let (db, whole) = match loaded {
             Ok(loaded) => loaded,

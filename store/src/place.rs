@@ -157,6 +157,38 @@ pub(crate) fn wrong_length(start: Offset, stride: Stride, found: u64) -> Finding
     }
 }
 
+/// Bytes copied or hashed at once: what a copy needs of memory.
+pub(crate) const WINDOW_LEN: u64 = 1 << 20;
+
+/// Copies the first `len` bytes.
+pub(crate) fn copy_bytes(from: &dyn File, to: &dyn File, len: u64) -> Result<(), Error> {
+    let mut window = vec![0; WINDOW_LEN.min(len) as usize];
+    let mut at = 0;
+    while at < len {
+        let chunk = &mut window[..WINDOW_LEN.min(len - at) as usize];
+        from.read_exact_at(chunk, at)?;
+        to.write_all_at(chunk, at)?;
+        at += chunk.len() as u64;
+    }
+    Ok(())
+}
+
+/// A new segment file with the first `len` bytes of another and zeros behind them, synced.
+pub(crate) fn copy_segment(
+    disk: &dyn Disk,
+    from: &Path,
+    to: &Path,
+    stride: Stride,
+    len: u64,
+) -> Result<(), Error> {
+    let to = disk.open(to, OpenMode::CreateNew)?;
+    to.set_len(stride.bytes())?;
+    if len > 0 {
+        copy_bytes(&*disk.open(from, OpenMode::Read)?, &*to, len)?;
+    }
+    Ok(to.sync_all()?)
+}
+
 /// A segment's file, as far as its name and length go.
 pub(crate) enum SegmentFile {
     Present(Arc<dyn File>),

@@ -9,7 +9,7 @@ use crate::place::{Place, Segments};
 use crate::reader::LogReader;
 use crate::recovery::take_locks;
 use crate::row::Meta;
-use crate::tables::{guard, read_meta, write};
+use crate::tables::{Db, guard, read_meta, write};
 use crate::tail::{End, TailState, judge};
 use crate::walk::Walker;
 use aos_disk::{Kind as DiskKind, OpenMode};
@@ -34,7 +34,7 @@ pub(crate) fn open_existing(
     identity: Identity,
     walker: &mut Walker,
     end: &Position,
-) -> Result<Result<(Database, Meta), String>, Error> {
+) -> Result<Result<(Db, Meta), String>, Error> {
     let file = match place.disk.open(&place.catalogue(), OpenMode::ReadWrite) {
         Ok(file) => file,
         Err(error) if error.kind() == DiskKind::NotFound => return Ok(Err("it is missing".into())),
@@ -46,7 +46,7 @@ pub(crate) fn open_existing(
     let opened = guard(|| {
         let mut db = builder().create_with_backend(FileBackend(file))?;
         let whole = db.check_integrity()?;
-        Ok((db, whole))
+        Ok((Db::new(db), whole))
     });
     let db = match opened {
         Ok((db, true)) => db,
@@ -102,7 +102,7 @@ pub(crate) fn rebuild(
 ) -> Result<(Catalogue, CatalogueState), Error> {
     let temporary = place.root.join("catalog.redb.tmp");
     let file = place.disk.open(&temporary, OpenMode::CreateNew)?;
-    let db = guard(|| Ok(builder().create_with_backend(FileBackend(file))?))?;
+    let db = guard(|| Ok(Db::new(builder().create_with_backend(FileBackend(file))?)))?;
     let meta = Meta {
         log_id: identity.log_id,
         position: Position::START,

@@ -17,7 +17,7 @@ use crate::error::{Error, Finding};
 use crate::group::{Position, Stop, Why};
 use crate::lock::{self, LockFile, LockState};
 use crate::log::{Log, Mode, Options};
-use crate::place::{Listing, Place, Segments};
+use crate::place::{Listing, Place, Segments, copy_bytes, copy_segment};
 use crate::reader::LogReader;
 use crate::recovery::{create_directories, take_locks, write_new};
 use crate::salvage::{Damaged, Lost};
@@ -33,8 +33,6 @@ use aos_format::segment::{DurableWord, Identity};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes copied at once.
-const WINDOW_LEN: u64 = 1 << 20;
 /// Name of the report among the originals.
 const REPORT: &str = "repair.txt";
 
@@ -304,20 +302,7 @@ impl Plan {
         if disk.exists(&temporary)? {
             disk.remove(&temporary)?;
         }
-        let to = disk.open(&temporary, OpenMode::CreateNew)?;
-        to.set_len(self.identity.stride.bytes())?;
-        if len > 0 {
-            let from = disk.open(&path, OpenMode::Read)?;
-            let mut window = vec![0; WINDOW_LEN.min(len) as usize];
-            let mut at = 0;
-            while at < len {
-                let chunk = &mut window[..WINDOW_LEN.min(len - at) as usize];
-                from.read_exact_at(chunk, at)?;
-                to.write_all_at(chunk, at)?;
-                at += chunk.len() as u64;
-            }
-        }
-        to.sync_all()?;
+        copy_segment(&**disk, &path, &temporary, self.identity.stride, len)?;
         disk.rename(&temporary, &path)?;
         Ok(disk.sync_dir(&place.segments())?)
     }
@@ -365,14 +350,7 @@ fn copy(place: &Place, from: &Path, dir: &Path, name: &str) -> Result<PathBuf, E
     };
     let len = source.len()?;
     let to = disk.open(&temporary, OpenMode::CreateNew)?;
-    let mut window = vec![0; WINDOW_LEN.min(len) as usize];
-    let mut at = 0;
-    while at < len {
-        let chunk = &mut window[..WINDOW_LEN.min(len - at) as usize];
-        source.read_exact_at(chunk, at)?;
-        to.write_all_at(chunk, at)?;
-        at += chunk.len() as u64;
-    }
+    copy_bytes(&*source, &*to, len)?;
     to.sync_all()?;
     disk.rename(&temporary, &path)?;
     Ok(path)

@@ -1,7 +1,7 @@
 //! The catalogue's tables in redb, and the guard around redb.
 //!
 //! redb is trusted with its own files only: a file that rotted must neither take the process down nor give wrong answers.
-//! So every call runs under [`guard`], which turns a panic into an error, and a catalogue is checked page by page when it is
+//! So every call runs under [`guard`], which turns a panic into an error, closing a file included ([`Db`]), and a catalogue is checked page by page when it is
 //! opened.
 
 use crate::error::Error;
@@ -48,6 +48,36 @@ pub(crate) fn guard<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<
     }
 }
 
+/// A database of redb. Closing one reads and writes pages, so that is guarded too.
+pub(crate) struct Db(Option<Database>);
+
+impl Db {
+    pub(crate) fn new(database: Database) -> Db {
+        Db(Some(database))
+    }
+}
+
+impl std::ops::Deref for Db {
+    type Target = Database;
+    fn deref(&self) -> &Database {
+        match &self.0 {
+            Some(database) => database,
+            None => unreachable!("only dropping takes it away"),
+        }
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        let database = self.0.take();
+        // What a failing close leaves is found when the file is opened next; the segments have everything.
+        let _closed = guard(|| {
+            drop(database);
+            Ok(())
+        });
+    }
+}
+
 fn bad_row(table: &str) -> Error {
     Error::Catalogue {
         why: format!("a row of table {table} cannot be read"),
@@ -73,9 +103,12 @@ pub(crate) fn read_meta(db: &Database) -> Result<Option<Meta>, Error> {
 
 /// Writes rows and what they bring the catalogue up to, in one transaction.
 pub(crate) fn write(db: &Database, rows: &Rows, meta: &Meta) -> Result<(), Error> {
-    let transaction = guard(|| Ok(db.begin_write()?))?;
-    guard(|| fill(&transaction, rows, meta))?;
-    guard(|| Ok(transaction.commit()?))
+    // One guard around all of it: a transaction that is dropped without a commit reads pages as well.
+    guard(|| {
+        let transaction = db.begin_write()?;
+        fill(&transaction, rows, meta)?;
+        Ok(transaction.commit()?)
+    })
 }
 
 fn fill(transaction: &WriteTransaction, rows: &Rows, meta: &Meta) -> Result<(), redb::Error> {

@@ -18,7 +18,7 @@ mod restore;
 
 use crate::error::Error;
 use crate::group::{Position, Step};
-use crate::place::Place;
+use crate::place::{Place, WINDOW_LEN};
 use crate::reader::LogReader;
 use crate::recovery::{create_directories, new_directories, write_new};
 use crate::scan::{Groups, Next};
@@ -33,7 +33,6 @@ use std::sync::Arc;
 
 pub use fault::BackupFault;
 use manifest::{MANIFEST, Manifest, Part};
-use parts::WINDOW_LEN;
 pub(crate) use parts::padded;
 pub use restore::{RestoreReport, restore};
 

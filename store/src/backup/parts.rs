@@ -4,16 +4,13 @@ use crate::backup::fault::BackupFault;
 use crate::backup::manifest::{Manifest, Part};
 use crate::error::Error;
 use crate::group::{Position, Step};
-use crate::place::{Place, Segments};
+use crate::place::{Place, Segments, WINDOW_LEN};
 use crate::walk::Walker;
 use aos_disk::{Error as DiskError, File, Kind as DiskKind, Map, OpenMode};
 use aos_format::digest::{Digest, Hasher};
 use aos_format::offset::{Offset, segment_file_name};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Bytes copied or hashed at once: what a copy needs of memory.
-pub(crate) const WINDOW_LEN: u64 = 1 << 20;
 
 /// A file whose first `counts` bytes count, read as one of `len` bytes: zeros stand for the rest.
 #[derive(Debug)]

@@ -2,14 +2,14 @@
 
 use crate::backup::fault::BackupFault;
 use crate::backup::manifest::Manifest;
-use crate::backup::parts::{self, WINDOW_LEN};
+use crate::backup::parts;
 use crate::error::Error;
 use crate::group::Position;
 use crate::lock::LockFile;
-use crate::place::{Place, Segments};
+use crate::place::{Place, Segments, copy_segment};
 use crate::recovery::{list_root, new_directories, take_locks};
 use crate::walk::Walker;
-use aos_disk::{Disk, OpenMode};
+use aos_disk::Disk;
 use aos_format::offset::Offset;
 use aos_format::segment::{DurableWord, Identity};
 use std::path::{Path, PathBuf};
@@ -153,20 +153,8 @@ fn build(
     let (disk, stride) = (&place.disk, manifest.identity.stride);
     let (mut bytes, mut segments) = (0, 0);
     let mut make = |start: Offset, len: u64| -> Result<(), Error> {
-        let to = disk.open(&place.segment(start), OpenMode::CreateNew)?;
-        to.set_len(stride.bytes())?;
-        if len > 0 {
-            let from = disk.open(&source.segment(start), OpenMode::Read)?;
-            let mut window = vec![0; WINDOW_LEN.min(len) as usize];
-            let mut at = 0;
-            while at < len {
-                let chunk = &mut window[..WINDOW_LEN.min(len - at) as usize];
-                from.read_exact_at(chunk, at)?;
-                to.write_all_at(chunk, at)?;
-                at += chunk.len() as u64;
-            }
-        }
-        to.sync_all()?;
+        let (from, to) = (source.segment(start), place.segment(start));
+        copy_segment(&**disk, &from, &to, stride, len)?;
         bytes += len;
         segments += 1;
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::support::{Rng, World, as_disk, open, options, path, reader, try_open, verify, work};
 use aos_disk::Disk;
-use aos_disk::sim::{Policy, SimDisk};
+use aos_disk::sim::{Fault, Persistence, Policy, SimDisk};
 use aos_format::digest::LogId;
 use aos_format::offset::Offset;
 use aos_store::{CatalogueCheck, CatalogueState, Log, Options, check, rebuild_catalogue};
@@ -118,6 +118,45 @@ fn an_old_catalogue_is_caught_up() {
         opened.catalogue
     );
     verify(&disk, &log, &world, "old catalogue");
+}
+
+/// redb panics on pages that make no sense; that must end in an error or a catalogue in memory, also where a log is closed.
+#[test]
+fn a_misread_page_of_the_catalogue_takes_nobody_down() {
+    let (closed, full) = log_with(1, 80);
+    let fresh = (SimDisk::new(), World::default());
+    let life = |disk: &SimDisk, world: &World| -> Result<(), aos_store::Error> {
+        let (log, _) = try_open(disk)?;
+        let mut world = world.clone();
+        world.resume(&log, world.accepted.len());
+        work(&log, &mut world, &mut Rng(3), 30)?;
+        log.rows()?;
+        drop(log);
+        Ok(())
+    };
+    let mut of_the_catalogue = 0;
+    for (base, world, seed) in [
+        (&closed, &full, 1),
+        (&closed, &full, 2),
+        (&fresh.0, &fresh.1, 3),
+    ] {
+        for fault in [Fault::Misdirected, Fault::Rot] {
+            for read in 1.. {
+                let disk = SimDisk::with_seed(seed * 1000 + read);
+                for path in base.files() {
+                    disk.poke(&path, &base.peek(&path).unwrap()).unwrap();
+                }
+                disk.fail_read(read, fault, Persistence::Once);
+                let _told = life(&disk, world);
+                let struck = disk.struck();
+                of_the_catalogue += struck.iter().filter(|hit| hit.path == file()).count();
+                if struck.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(of_the_catalogue > 50, "{of_the_catalogue}");
 }
 
 #[test]

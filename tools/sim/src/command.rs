@@ -6,7 +6,7 @@ use aos_sim::damage::{self, Target};
 use aos_sim::exhaust::{self, Depth, Done};
 use aos_sim::oracle::Violation;
 use aos_sim::plan::Plan;
-use aos_sim::shrink::{Outcome, run as run_plan};
+use aos_sim::shrink::{Outcome, note_panics, run as run_plan};
 use aos_sim::soak::{Failure, Until, on_threads, parse_seed, soak};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -38,7 +38,7 @@ fn say(text: &str) {
 
 /// Runs one plan on a thread with stack enough, silently.
 fn quietly(plan: &Plan) -> Option<Outcome> {
-    std::panic::set_hook(Box::new(|_| {}));
+    note_panics();
     on_threads(1, &|| run_plan(plan)).pop()
 }
 
@@ -95,7 +95,7 @@ fn many(args: &RunArgs) -> u8 {
         (Some(states), _) => Until::States(states),
         (None, time) => Until::Elapsed(time.unwrap_or(Duration::from_secs(10))),
     };
-    std::panic::set_hook(Box::new(|_| {}));
+    note_panics();
     let begun = Instant::now();
     let (tally, failure) = soak(args.from, until, args.jobs, args.control);
     let seconds = begun.elapsed().as_secs_f64();

@@ -5,6 +5,7 @@ use crate::oracle::Violation;
 use crate::plan::Plan;
 use crate::tally::Tally;
 use aos_format::controls;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -19,6 +20,16 @@ pub struct Outcome {
     pub violation: Option<Violation>,
 }
 
+thread_local! {
+    /// What the last panic of this thread said, and where.
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// From here on panics are noted instead of told; those that [`run`] catches are violations.
+pub fn note_panics() {
+    std::panic::set_hook(Box::new(|panic| PANIC.set(panic.to_string())));
+}
+
 /// Runs a plan. A panic of the code under test is a violation too.
 pub fn run(plan: &Plan) -> Outcome {
     let control = plan.control.and_then(crate::control::Control::in_store);
@@ -27,11 +38,7 @@ pub fn run(plan: &Plan) -> Outcome {
     let violation = match went {
         Ok(Ok(())) => None,
         Ok(Err(violation)) => Some(violation),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&s| s.into()));
-            Some(Violation::new("panic", text.unwrap_or_default()))
-        }
+        Err(_) => Some(Violation::new("panic", PANIC.take())),
     };
     Outcome {
         tally: run.tally,

@@ -69,8 +69,9 @@ pub fn check(args: &Check, out: &mut Output) -> Result<Exit, Failure> {
     });
     out.list(rows, "no problems")?;
     if count > 0 {
+        let problems = if count == 1 { "problem" } else { "problems" };
         crate::output::talk(&format!(
-            "{count} problems; what a code means: aosctl explain CODE"
+            "{count} {problems}; what a code means: aosctl explain CODE"
         ));
     }
     Ok(exit)
