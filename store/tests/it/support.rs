@@ -163,6 +163,11 @@ impl World {
         }
     }
 
+    /// The streams it has appended to.
+    pub fn streams(&self) -> impl Iterator<Item = StreamId> {
+        self.heads.keys().copied()
+    }
+
     /// Everything accepted is durable.
     pub fn acknowledge_all(&mut self) {
         self.acknowledged = (0..self.accepted.len()).collect();
