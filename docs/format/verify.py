@@ -11,7 +11,7 @@ import base64, hashlib, json, struct, sys
 KINDS = {"OPEN": "3 iiidtt", "DEFINITION": "4 dtttts", "SEED": "5 dts", "CHECKPOINT": "6 tsi",
          "START": "7 ittttdtddsdtddii", "STEP": "8 tiisssstiit", "INTENT": "9 titsdiit", "RESULT": "10 tiissi",
          "DECISION": "11 tttiststt", "SIGNAL": "12 ttttst", "FORK": "13 tt", "JOIN": "14 tti", "TIME": "15 ttt",
-         "END": "16 issi", "FOREIGN": "18 tts", "MARK": "128 tt"}
+         "END": "16 issi", "SEAL": "17 iiiddit", "FOREIGN": "18 tts", "MARK": "128 tt"}
 ACTIVATED = "STEP INTENT RESULT DECISION SIGNAL FORK JOIN TIME FOREIGN".split()  # field 0 is the activation
 
 def need(holds, why):
@@ -75,7 +75,7 @@ def check(record, heads, seqs, names):
     need(det[:5] == b"aos1" + bytes([int(number)]), "its canonical bytes are of another kind")
     head = heads.get(lane, bytes(32) if record["lane"] == 0 else None)
     need(det[5:37] == head, "it does not follow the record before it in its lane")
-    if kind not in ("CHECKPOINT", "MARK"):  # these advance no history
+    if kind not in ("CHECKPOINT", "SEAL", "MARK"):  # these advance no history
         heads[lane] = digest
     fields = fields_of(types, det[37:])
     need(kind not in ACTIVATED or fields[0].decode() == (record["activation"] or ""), "its activation is another one")

@@ -34,6 +34,10 @@ impl std::fmt::Debug for Archive {
 impl Archive {
     /// Whether a file begins as archives do.
     pub fn is_one(path: &Path) -> bool {
+        // Opening a FIFO would wait for whoever writes it.
+        if !path.is_file() {
+            return false;
+        }
         let mut magic = [0; 8];
         let read = std::fs::File::open(path)
             .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));

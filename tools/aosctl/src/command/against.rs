@@ -1,12 +1,11 @@
 //! `replay --against` and `run --against`
 
-use super::golden::failed;
+use super::golden::checked;
 use crate::args::Form;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::output::{Cell, Object, Output};
 use aos_format::digest::RunId;
-use aos_golden::Archive;
 use aos_replay::{Compared, Seen, against};
 use aos_store::Source;
 use std::path::Path;
@@ -14,14 +13,14 @@ use std::path::Path;
 /// Compares runs with those that a golden archive holds whole; with `only`, that one.
 ///
 /// # Errors
-/// An archive that cannot be read.
+/// An archive that does not verify, or cannot be read.
 pub fn compare(
     gold: &Path,
     found: &dyn Source,
     only: Option<RunId>,
     out: &mut Output,
 ) -> Result<Exit, Failure> {
-    let archive = Archive::open(gold).map_err(failed(gold))?;
+    let archive = checked(gold)?;
     let held = archive.manifest().runs.iter().map(|entry| entry.run);
     let runs: Vec<RunId> = held
         .filter(|run| only.is_none_or(|only| only == *run))

@@ -6,10 +6,11 @@ use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::host;
 use crate::output::{Cell, Object, Output};
+use aos_golden::Archive;
 use aos_replay::diff::{Bulk, Options, Verdict, bulk, pair_by_key};
 use clap::Args;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `summary`
 #[derive(Args, Debug)]
@@ -33,7 +34,7 @@ pub struct Summary {
 /// Compares all logs of a directory with one of them.
 ///
 /// # Errors
-/// Those of reading the directory and the base; a log that cannot be opened is a row of its own.
+/// Those of reading the directory and the base. A log or archive that cannot be opened is told, and its exit counts.
 pub fn summary(args: &Summary, out: &mut Output) -> Result<Exit, Failure> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(&args.dir)
         .and_then(|entries| {
@@ -44,12 +45,24 @@ pub fn summary(args: &Summary, out: &mut Output) -> Result<Exit, Failure> {
         .map_err(|error| failure::file("read", &args.dir, &error))?;
     paths.sort();
     let mut sides = Vec::new();
+    let mut worst = Exit::Yes;
     for path in paths {
-        let name = path.display().to_string();
-        sides.extend(Opened::open(&name).map(|opened| (path, opened)).ok());
+        if !is_side(&path) {
+            let name = failure::shown(&path);
+            crate::output::talk(&format!("skipped, neither a log nor an archive: {name}"));
+            continue;
+        }
+        match Opened::open(&path.display().to_string()) {
+            Ok(opened) => sides.push((path, opened)),
+            Err(failure) => {
+                worst = worst.worst(failure.exit);
+                failure.print();
+            }
+        }
     }
     let base = match &args.base {
         Some(base) => Opened::open(&base.display().to_string())?,
+        None if sides.is_empty() && worst != Exit::Yes => return Ok(worst),
         None if sides.is_empty() => return Err(no_logs(args)),
         None => sides.remove(0).1,
     };
@@ -67,13 +80,17 @@ pub fn summary(args: &Summary, out: &mut Output) -> Result<Exit, Failure> {
         };
         rows.push(bulk([&first, &second], &pairs, &Options::default(), workers).map_err(&failed)?);
     }
-    let verdict = rows
-        .iter()
-        .map(|row| row.verdict)
-        .max()
-        .unwrap_or(Verdict::Equal);
+    // One log alone agrees with nothing.
+    let verdict = rows.iter().map(|row| row.verdict).max();
+    let verdict = verdict.unwrap_or(Verdict::Undecided);
     show(args, &base, &rows, verdict, out)?;
-    Ok(diff::exit(verdict))
+    Ok(worst.worst(diff::exit(verdict)))
+}
+
+/// Whether a name is a log, whole or not, or a file that begins as archives do.
+fn is_side(path: &Path) -> bool {
+    let has = |name| path.join(name).exists();
+    has("LOCK") || has("segments") || path.is_file() && Archive::is_one(path)
 }
 
 fn no_logs(args: &Summary) -> Failure {

@@ -127,3 +127,49 @@ fn an_archive_is_compared_as_the_log_it_was_made_from_and_a_changed_one_never() 
     let said = place.aosctl("diff changed.golden:3 b.aos").exits(5);
     assert!(said.stderr.contains("AOS-G"), "{}", said.stderr);
 }
+
+#[test]
+fn a_map_without_runs_is_no_agreement() {
+    let place = Place::new();
+    two_logs(&place);
+    place.write("map.txt", "\n");
+    let said = place.aosctl("diff a.aos b.aos --map map.txt").exits(2);
+    assert!(said.stderr.contains("names no runs"), "{}", said.stderr);
+}
+
+#[test]
+fn a_summary_tells_what_it_cannot_read_and_a_log_alone_is_no_agreement() {
+    let place = Place::new();
+    let run = "run hello.yaml --log a.aos --seed 7 --input {\"name\":\"Ada\"}";
+    place.aosctl(run).exits(0);
+    place
+        .aosctl("key new gold.key --name example.org/gold")
+        .exits(0);
+    place
+        .aosctl("golden seal a.aos --all --key gold.key --out a.golden")
+        .exits(0);
+    std::fs::create_dir(place.path("one")).unwrap();
+    std::fs::rename(place.path("a.golden"), place.path("one/a.golden")).unwrap();
+    place.aosctl("summary one -o json").exits(7);
+
+    place
+        .aosctl("golden seal a.aos --all --key gold.key --out one/b.golden")
+        .exits(0);
+    place.write("one/notes.txt", "not a log");
+    let said = place.aosctl("summary one -o json").exits(0);
+    assert!(
+        said.stderr
+            .contains("skipped, neither a log nor an archive"),
+        "{}",
+        said.stderr
+    );
+    let path = place.path("one/b.golden");
+    let writable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&path, writable).unwrap();
+    place.change("one/b.golden", |bytes| {
+        let at = bytes.windows(9).position(|w| w == b"hello Ada").unwrap();
+        bytes[at] ^= 1;
+    });
+    let said = place.aosctl("summary one -o json").exits(5);
+    assert!(said.stderr.contains("b.golden"), "{}", said.stderr);
+}

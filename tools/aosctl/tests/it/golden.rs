@@ -367,6 +367,11 @@ fn an_archive_replays_alone_and_fresh_runs_are_held_against_it() {
     let run = "run hello.yaml --log again.aos --seed 7 --key Ada --input {\"name\":\"Ada\"}";
     // Bob was not run: his history is missing.
     place.aosctl(&format!("{run} --against a.golden")).exits(1);
+    // Gold that does not verify is no gold.
+    flip(&place, "a.golden", |bytes| {
+        bytes.windows(9).position(|w| w == b"hello Bob").unwrap()
+    });
+    place.aosctl("replay same.aos --against a.golden").exits(5);
 }
 
 #[test]

@@ -208,6 +208,13 @@ fn mapped(opened: [&Opened; 2], inputs: [&Input<'_>; 2], map: &Path) -> Result<P
         let runs = [opened[0].find(inputs[0], a)?, opened[1].find(inputs[1], b)?];
         pairs.pairs.push((a.to_owned(), runs));
     }
+    if pairs.pairs.is_empty() {
+        return Err(
+            Failure::new(failure::USAGE, Exit::Usage, "the map names no runs")
+                .place(failure::shown(map))
+                .next("aosctl diff --help"),
+        );
+    }
     Ok(pairs)
 }
 
@@ -220,13 +227,6 @@ fn lines_of(path: &Path) -> Result<Vec<String>, Failure> {
 
 /// The only run of a side; none where there are several.
 fn only(opened: &Opened, input: &Input<'_>) -> Result<Option<RunAt>, Failure> {
-    let newest = input
-        .newest()
-        .map_err(failure::replay(&opened.named.path))?;
-    if let [one] = newest[..] {
-        // The only one in the last segments of a large log is the one that fills it.
-        return Ok(Some(one));
-    }
     let index = input.index().map_err(failure::store(&opened.named.path))?;
     let mut runs = index.rows.runs.values();
     match (runs.next(), runs.next()) {
