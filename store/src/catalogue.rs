@@ -307,6 +307,7 @@ impl Catalogue {
             position,
             first_seed: all.first_seed,
             unreadable: all.unreadable,
+            sum: 0,
         };
         write(&db, &all, &meta)?;
         *self.file.lock() = FileState::Memory;
@@ -333,6 +334,7 @@ impl Catalogue {
             position: progress.folded,
             first_seed: stored.and_then(|meta| meta.first_seed).or(rows.first_seed),
             unreadable: rows.unreadable,
+            sum: 0,
         };
         write(&db, &rows, &meta)?;
         let unreadable = rows.unreadable;

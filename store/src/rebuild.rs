@@ -9,7 +9,7 @@ use crate::place::{Place, Segments};
 use crate::reader::LogReader;
 use crate::recovery::take_locks;
 use crate::row::Meta;
-use crate::tables::{Db, guard, read_meta, write};
+use crate::tables::{Db, View, guard, read_meta, write};
 use crate::tail::{End, TailState, judge};
 use crate::walk::Walker;
 use aos_disk::{Kind as DiskKind, OpenMode};
@@ -58,6 +58,11 @@ pub(crate) fn open_existing(
         Ok(None) => return Ok(Err("it is of another schema".into())),
         Err(error) => return Ok(Err(error.to_string())),
     };
+    match View::open(&db).and_then(|view| view.sum()) {
+        Ok(sum) if sum == meta.sum => {}
+        Ok(_) => return Ok(Err("its rows are not those that were written".into())),
+        Err(error) => return Ok(Err(error.to_string())),
+    }
     Ok(match unfit(&meta, identity, walker, end)? {
         Some(why) => Err(why),
         None => Ok((db, meta)),
@@ -108,6 +113,7 @@ pub(crate) fn rebuild(
         position: Position::START,
         first_seed: None,
         unreadable: 0,
+        sum: 0,
     };
     write(&db, &Rows::default(), &meta)?;
     let segments = Arc::new(Segments::new(place.clone(), identity.stride, false));

@@ -7,7 +7,7 @@ use aos_format::offset::Offset;
 use aos_format::wire::{put_varint, take_varint};
 
 /// Version of the catalogue's tables and rows; another one is rebuilt.
-pub(crate) const SCHEMA: u64 = 1;
+pub(crate) const SCHEMA: u64 = 2;
 
 /// What a catalogue says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +16,22 @@ pub(crate) struct Meta {
     pub(crate) position: Position,
     pub(crate) first_seed: Option<Offset>,
     pub(crate) unreadable: u64,
+    /// The sum over all rows. redb writes a page that it misread again, with a checksum that fits.
+    pub(crate) sum: u64,
+}
+
+/// What a row adds to the sum: a checksum of its table, key and value, spread over 64 bits.
+pub(crate) fn row_sum(table: &str, key: &[u8], value: &[u8]) -> u64 {
+    let mut crc = crc32fast::Hasher::new();
+    for part in [table.as_bytes(), key, value] {
+        crc.update(&(part.len() as u64).to_le_bytes());
+        crc.update(part);
+    }
+    // The finalizer of splitmix64.
+    let mut z = u64::from(crc.finalize()).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 struct Writer(Vec<u8>);
@@ -82,6 +98,7 @@ impl Meta {
             .int(position.ended.into())
             .int(self.first_seed.unwrap_or(Offset::NONE).0)
             .int(self.unreadable)
+            .int(self.sum)
             .0
     }
 
@@ -102,6 +119,7 @@ impl Meta {
             },
             first_seed: reader.offset()?.some(),
             unreadable: reader.int()?,
+            sum: reader.int()?,
         };
         reader.end(meta)
     }
@@ -300,6 +318,7 @@ mod tests {
             },
             first_seed: None,
             unreadable: 1,
+            sum: u64::MAX,
         };
         assert_eq!(Meta::decode(&meta.encode()), Some(meta));
     }

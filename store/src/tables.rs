@@ -8,15 +8,16 @@ use crate::error::Error;
 use crate::fold::{Base, CheckpointRow, Rows, RunRow, StreamHead};
 use crate::row::{
     Meta, decode_checkpoint, decode_head, decode_int, decode_run, encode_checkpoint, encode_head,
-    encode_int, encode_run,
+    encode_int, encode_run, row_sum,
 };
 use aos_format::digest::{Digest, RunId};
 use aos_format::offset::Offset;
 use aos_format::record::{StreamId, StreamKind};
 use redb::{
-    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction,
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    TableHandle, WriteTransaction,
 };
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -111,41 +112,77 @@ pub(crate) fn write(db: &Database, rows: &Rows, meta: &Meta) -> Result<(), Error
     })
 }
 
+/// A table and the sum over all rows, kept together.
+struct Summed<'t> {
+    name: String,
+    table: redb::Table<'t, &'static [u8], &'static [u8]>,
+    sum: &'t Cell<u64>,
+}
+
+impl Summed<'_> {
+    fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), redb::Error> {
+        let old = self.table.insert(key, value)?;
+        let gone = old.map(|old| row_sum(&self.name, key, old.value()));
+        let sum = self.sum.get().wrapping_sub(gone.unwrap_or(0));
+        self.sum
+            .set(sum.wrapping_add(row_sum(&self.name, key, value)));
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Result<(), redb::Error> {
+        let old = self.table.remove(key)?;
+        let gone = old.map(|old| row_sum(&self.name, key, old.value()));
+        self.sum.set(self.sum.get().wrapping_sub(gone.unwrap_or(0)));
+        Ok(())
+    }
+}
+
 fn fill(transaction: &WriteTransaction, rows: &Rows, meta: &Meta) -> Result<(), redb::Error> {
-    let mut runs = transaction.open_table(RUNS)?;
-    let mut open = transaction.open_table(OPEN_RUNS)?;
+    let mut about = transaction.open_table(META)?;
+    let before = about
+        .get(META_KEY)?
+        .and_then(|row| Meta::decode(row.value()));
+    let sum = Cell::new(before.map_or(0, |meta| meta.sum));
+    let open = |definition: Definition| -> Result<Summed<'_>, redb::Error> {
+        Ok(Summed {
+            name: definition.name().to_owned(),
+            table: transaction.open_table(definition)?,
+            sum: &sum,
+        })
+    };
+    let (mut runs, mut unended) = (open(RUNS)?, open(OPEN_RUNS)?);
     for (run, row) in &rows.runs {
         let id = run.0.as_slice();
-        runs.insert(id, encode_run(row).as_slice())?;
+        runs.insert(id, &encode_run(row))?;
         if row.status.is_ended() {
-            open.remove(id)?;
+            unended.remove(id)?;
         } else {
-            open.insert(id, [].as_slice())?;
+            unended.insert(id, &[])?;
         }
     }
-    let mut streams = transaction.open_table(STREAMS)?;
+    let mut streams = open(STREAMS)?;
     for (stream, head) in &rows.streams {
-        streams.insert(stream_key(stream).as_slice(), encode_head(head).as_slice())?;
+        streams.insert(&stream_key(stream), &encode_head(head))?;
     }
     for (table, offsets) in [(DEFINITIONS, &rows.definitions), (SEEDS, &rows.seeds)] {
-        let mut table = transaction.open_table(table)?;
+        let mut table = open(table)?;
         for (digest, offset) in offsets {
-            table.insert(digest.0.as_slice(), encode_int(offset.0).as_slice())?;
+            table.insert(&digest.0, &encode_int(offset.0))?;
         }
     }
-    let mut checkpoints = transaction.open_table(CHECKPOINTS)?;
+    let mut checkpoints = open(CHECKPOINTS)?;
     for ((run, offset), row) in &rows.checkpoints {
-        checkpoints.insert(
-            checkpoint_key(*run, *offset).as_slice(),
-            encode_checkpoint(row).as_slice(),
-        )?;
+        checkpoints.insert(&checkpoint_key(*run, *offset), &encode_checkpoint(row))?;
     }
-    let mut generations = transaction.open_table(GENERATIONS)?;
+    let mut generations = open(GENERATIONS)?;
     for (key, generation) in &rows.generations {
-        generations.insert(key.0.as_slice(), encode_int(*generation).as_slice())?;
+        generations.insert(&key.0, &encode_int(*generation))?;
     }
-    let mut table = transaction.open_table(META)?;
-    table.insert(META_KEY, meta.encode().as_slice())?;
+    let meta = Meta {
+        sum: sum.get(),
+        ..*meta
+    };
+    about.insert(META_KEY, meta.encode().as_slice())?;
     Ok(())
 }
 
@@ -287,6 +324,31 @@ impl View {
             usize::MAX,
             decode_checkpoint_entry,
         )
+    }
+
+    /// The sum over all rows as they are read now; [`Meta::sum`] says what it was when they were written.
+    pub(crate) fn sum(&self) -> Result<u64, Error> {
+        let tables = [
+            (&self.runs, RUNS),
+            (&self.open, OPEN_RUNS),
+            (&self.streams, STREAMS),
+            (&self.definitions, DEFINITIONS),
+            (&self.seeds, SEEDS),
+            (&self.checkpoints, CHECKPOINTS),
+            (&self.generations, GENERATIONS),
+        ];
+        let mut sum = 0_u64;
+        for (cell, definition) in tables {
+            let (table, name) = (self.table(cell, definition)?, definition.name().to_owned());
+            guard(|| {
+                for row in table.iter()? {
+                    let (key, value) = row?;
+                    sum = sum.wrapping_add(row_sum(&name, key.value(), value.value()));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(sum)
     }
 
     /// Everything in the catalogue.
