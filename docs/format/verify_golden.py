@@ -90,6 +90,8 @@ class Trust:
             if key["algorithm"] == "hmac-sha256":
                 file = json.load(open(os.path.join(os.path.dirname(path), key["key_file"])))
                 key["secret"], key["epoch"] = base64.b64decode(file["secret"]), file.get("epoch")
+        same = [(key.get("purpose", "archive"), key.get("public") or key["secret"]) for key in self.keys]
+        need(len(same) == len(set(same)), "untrusted", "a key stands in it twice")
 
     def holds(self, key, text, name, key_hash, signature):
         """None: another key's. Else whether the signature holds. Text and signature are bytes."""

@@ -31,6 +31,9 @@ const ENVELOPE: &str = "envelope.json";
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE: &str = "https://aos.invalid/evidence/v1";
+/// A header in front of a file in a zip, without its name, and the record at the end (APPNOTE 4.3.7, 4.3.16).
+const LOCAL_HEADER_LEN: usize = 30;
+const END_LEN: usize = 22;
 /// Longest envelope read.
 const ENVELOPE_LEN_MAX: u64 = 16 << 20;
 
@@ -162,7 +165,8 @@ fn hash(from: &mut dyn Read) -> io::Result<Digest> {
 /// Verifies a bundle: who signed it, that every file is the one that was signed for and no other is there, and each archive.
 ///
 /// # Errors
-/// [`Error::Untrusted`] when too few keys that count signed; [`Error::Tampered`] for a file that is another, missing or more;
+/// [`Error::Untrusted`] when no evidence key that counts signed (one is enough: a threshold is for archives);
+/// [`Error::Tampered`] for a file that is another, missing or more, or a zip that can be read in two ways;
 /// [`Error::Corrupt`] for a zip that cannot be read; [`Error::Io`].
 pub fn verify_evidence(path: &Path, trust: &Trust, workers: usize) -> Result<Evidence, Error> {
     let file = File::open(path).map_err(Error::io("open", path))?;
@@ -195,15 +199,14 @@ pub fn verify_evidence(path: &Path, trust: &Trust, workers: usize) -> Result<Evi
         expected: expected.into(),
         found: found.into(),
     };
+    one_reading(&mut zip, &shared, path)?;
     let mut seen = BTreeSet::new();
     for number in 0..zip.len() {
         let mut entry = zip
             .by_index(number)
             .map_err(|error| corrupt(error.to_string()))?;
         let name = entry.name().to_owned();
-        if !seen.insert(name.clone()) {
-            return Err(tampered(&name, "one file of that name", "two"));
-        }
+        seen.insert(name.clone());
         if name == ENVELOPE {
             continue;
         }
@@ -239,6 +242,79 @@ pub fn verify_evidence(path: &Path, trust: &Trust, workers: usize) -> Result<Evi
         Some(name) => Err(tampered(name, "the file that was signed for", "none")),
         None => Ok(evidence),
     }
+}
+
+/// Whether every reader of zip files finds the same files here: they lie one behind the other from the first byte on up to
+/// the directory, which names each once, as it is named in its place, and nothing follows.
+fn one_reading(zip: &mut ZipArchive<File>, file: &File, path: &Path) -> Result<(), Error> {
+    let bad = |found: String| Error::Tampered {
+        at: 0,
+        place: format!("bundle {}", path.display()),
+        expected: "a zip that can be read in one way only".into(),
+        found,
+    };
+    let mut entries = Vec::new();
+    for number in 0..zip.len() {
+        let entry = zip.by_index(number).map_err(|e| bad(e.to_string()))?;
+        let data = entry
+            .data_start()
+            .ok_or_else(|| bad("a file without a place".into()))?;
+        let end = data.checked_add(entry.compressed_size());
+        let end = end.ok_or_else(|| bad("a file without an end".into()))?;
+        // What may stand behind a file whose header was written before its length was known (4.3.9), in both widths.
+        let mut wide = [b"PK\x07\x08".as_slice(), &entry.crc32().to_le_bytes()].concat();
+        let mut narrow = wide.clone();
+        for size in [entry.compressed_size(), entry.size()] {
+            wide.extend(size.to_le_bytes());
+            narrow.extend((size as u32).to_le_bytes());
+        }
+        let name = entry.name_raw().to_vec();
+        entries.push((entry.header_start(), end, name, [wide, narrow]));
+    }
+    entries.sort();
+    let mut at = 0;
+    for (start, end, name, descriptors) in &entries {
+        if *start != at {
+            return Err(bad(format!("bytes {at} to {start} belong to no file")));
+        }
+        let mut header = vec![0; LOCAL_HEADER_LEN + name.len()];
+        file.read_exact_at(&mut header, *start)
+            .map_err(Error::io("read", path))?;
+        let len = usize::from(u16::from_le_bytes([header[26], header[27]]));
+        if len != name.len() || header[LOCAL_HEADER_LEN..] != name[..] {
+            return Err(bad(format!("the file at byte {start} has two names")));
+        }
+        at = *end;
+        if header[6] & 8 != 0 {
+            let stands = |descriptor: &&Vec<u8>| {
+                let mut found = vec![0; descriptor.len()];
+                file.read_exact_at(&mut found, *end).is_ok() && found == **descriptor
+            };
+            let descriptor = descriptors.iter().find(stands);
+            let descriptor = descriptor.ok_or_else(|| bad(format!("no lengths at byte {end}")))?;
+            at += descriptor.len() as u64;
+        }
+    }
+    if zip.offset() != 0 || zip.central_directory_start() != at {
+        return Err(bad(format!(
+            "no directory at byte {at}, where the files end"
+        )));
+    }
+    let len = file.metadata().map_err(Error::io("read", path))?.len();
+    let mut last = [0; END_LEN];
+    let from = len
+        .checked_sub(END_LEN as u64)
+        .ok_or_else(|| bad("no end".into()))?;
+    file.read_exact_at(&mut last, from)
+        .map_err(Error::io("read", path))?;
+    let count = usize::from(u16::from_le_bytes([last[10], last[11]]));
+    if !last.starts_with(b"PK\x05\x06") || count != entries.len() {
+        return Err(bad(format!(
+            "a directory that is not one of {} files, or bytes behind it",
+            entries.len()
+        )));
+    }
+    Ok(())
 }
 
 /// The statement in an envelope, and who signed it.

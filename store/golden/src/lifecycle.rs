@@ -40,6 +40,13 @@ pub struct Item {
     pub pack: Option<PathBuf>,
 }
 
+impl Item {
+    /// Whether it was written at least so many days ago.
+    pub fn is_older_than(&self, days: u64) -> bool {
+        self.age_s / 86_400 >= days
+    }
+}
+
 /// What a directory holds.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Status {
@@ -59,7 +66,7 @@ impl Status {
     /// Bytes of archives that were written within the last `days`, for each day: what the next days will take if they go on
     /// like this.
     pub fn bytes_a_day(&self, days: u64) -> u64 {
-        let recent = self.archives.iter().filter(|i| i.age_s < days * 86_400);
+        let recent = self.archives.iter().filter(|i| !i.is_older_than(days));
         recent.map(|item| item.bytes).sum::<u64>() / days.max(1)
     }
 }
@@ -422,8 +429,20 @@ pub fn cleanup(
 ) -> Result<Cleaned, Error> {
     let mut cleaned = Cleaned::default();
     let mut checked: BTreeMap<PathBuf, Vec<Packed>> = BTreeMap::new();
-    for item in status(folder, now_s)?.archives {
-        if item.age_s < days * 86_400 {
+    let archives = status(folder, now_s)?.archives;
+    let is_missing = |hold: &&String| {
+        let names = archives.iter().map(|item| item.path.file_name());
+        !names.flatten().any(|name| name == hold.as_str())
+    };
+    if let Some(unknown) = holds.iter().find(is_missing) {
+        return Err(Error::NoRecord {
+            what: format!(
+                "archive called {unknown} to hold; give the file name of one in the directory"
+            ),
+        });
+    }
+    for item in archives {
+        if !item.is_older_than(days) {
             continue;
         }
         let name = item

@@ -49,6 +49,16 @@ impl Verifier {
         &self.name
     }
 
+    /// Whether both are the same key for the same purpose, whatever they are called.
+    fn is_same_key(&self, other: &Verifier) -> bool {
+        self.purpose == other.purpose
+            && match (&self.kind, &other.kind) {
+                (Kind::Ed25519(one), Kind::Ed25519(two)) => one == two,
+                (Kind::Hmac(one), Kind::Hmac(two)) => one.id() == two.id(),
+                (Kind::Ed25519(_), Kind::Hmac(_)) | (Kind::Hmac(_), Kind::Ed25519(_)) => false,
+            }
+    }
+
     /// How it signs.
     pub fn algorithm(&self) -> Algorithm {
         match &self.kind {
@@ -210,9 +220,16 @@ impl Trust {
         if object.text("schema").map_err(bad)? != "aos.trust.v1" {
             return Err(bad("its schema is not aos.trust.v1".into()));
         }
-        let mut verifiers = Vec::new();
+        let mut verifiers: Vec<Verifier> = Vec::new();
         for entry in object.list("keys").map_err(bad)? {
-            verifiers.push(entry_of(entry, key, &bad)?);
+            let verifier = entry_of(entry, key, &bad)?;
+            if let Some(twice) = verifiers.iter().find(|other| other.is_same_key(&verifier)) {
+                return Err(bad(format!(
+                    "the key {} stands in it twice, for one purpose",
+                    twice.name
+                )));
+            }
+            verifiers.push(verifier);
         }
         let threshold = match object.has("threshold") {
             true => object.number("threshold").map_err(bad)? as usize,

@@ -2,7 +2,7 @@
 
 use super::golden::{args::Trusting, failed, key, manifest, trust};
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::host;
 use crate::output::{Cell, Object, Output};
 use aos_format::event::slot_of;
@@ -93,18 +93,26 @@ fn pack(args: &Pack, out: &mut Output) -> Result<Exit, Failure> {
         None => all_of(&key),
     };
     let mut pieces = BTreeMap::new();
+    let mut put = |piece: String, content: Piece, path: &Path| {
+        if pieces.contains_key(&piece) {
+            let message = format!("two files would be {piece} in the bundle");
+            return Err(Failure::new(failure::USAGE, Exit::Usage, message)
+                .place(failure::shown(path))
+                .next("give one of them another name first"));
+        }
+        pieces.insert(piece, content);
+        Ok(())
+    };
     for path in &args.archives {
         let name = name_of(path);
         for (piece, bytes) in reports(path, &name, &trust)? {
-            pieces.insert(piece, Piece::Bytes(bytes));
+            put(piece, Piece::Bytes(bytes), path)?;
         }
-        pieces.insert(format!("archives/{name}"), Piece::File(path.clone()));
+        put(format!("archives/{name}"), Piece::File(path.clone()), path)?;
     }
     for path in &args.add {
-        pieces.insert(
-            format!("files/{}", name_of(path)),
-            Piece::File(path.clone()),
-        );
+        let piece = format!("files/{}", name_of(path));
+        put(piece, Piece::File(path.clone()), path)?;
     }
     let public: Vec<String> = trust
         .verifiers

@@ -403,3 +403,123 @@ fn a_bundle_verifies_with_the_trust_file_alone_and_not_when_a_file_in_it_was_cha
         .aosctl("evidence verify b.zip --trust trust.json")
         .exits(5);
 }
+
+#[test]
+fn a_bundle_that_can_be_read_in_two_ways_is_tampered_with() {
+    let place = sealed("--key sign.key");
+    place
+        .aosctl("evidence pack a.golden --out b.zip --key sign.key --add hello.yaml")
+        .exits(0);
+    let trust = place.aosctl("key export-public sign.key").exits(0).stdout;
+    place.write("trust.json", &trust);
+    let whole = std::fs::read(place.path("b.zip")).unwrap();
+    let name = whole
+        .windows(16)
+        .position(|w| w == b"files/hello.yaml")
+        .unwrap();
+    type Change = fn(&mut Vec<u8>, usize);
+    let changes: [(&str, Change); 4] = [
+        ("something in front", |bytes, _| {
+            bytes.splice(0..0, *b"#!/bin/sh\n");
+        }),
+        ("something behind", |bytes, _| bytes.extend(b"more")),
+        ("another name in place", |bytes, name| bytes[name] = b'F'),
+        ("a file that the directory does not name", |bytes, _| {
+            let first = bytes
+                .windows(4)
+                .skip(1)
+                .position(|w| w == b"PK\x03\x04")
+                .unwrap()
+                + 1;
+            let hidden = bytes[..first].to_vec();
+            bytes.splice(0..0, hidden);
+        }),
+    ];
+    for (what, change) in changes {
+        let mut bytes = whole.clone();
+        change(&mut bytes, name);
+        std::fs::remove_file(place.path("b.zip")).unwrap();
+        std::fs::write(place.path("b.zip"), bytes).unwrap();
+        let said = place
+            .aosctl("evidence verify b.zip --trust trust.json")
+            .exits(5);
+        assert!(
+            said.stderr.contains("error[AOS-G0"),
+            "{what}: {}",
+            said.stderr
+        );
+    }
+}
+
+#[test]
+fn two_files_of_one_name_do_not_go_into_a_bundle() {
+    let place = sealed("--key sign.key");
+    for folder in ["x", "y"] {
+        std::fs::create_dir(place.path(folder)).unwrap();
+        place.write(&format!("{folder}/n.txt"), folder);
+    }
+    let said = place
+        .aosctl("evidence pack a.golden --out b.zip --key sign.key --add x/n.txt --add y/n.txt")
+        .exits(2);
+    assert!(
+        said.stderr.contains("two files would be files/n.txt"),
+        "{}",
+        said.stderr
+    );
+    assert!(!place.path("b.zip").exists());
+}
+
+#[test]
+fn a_key_that_stands_twice_in_a_trust_file_is_refused() {
+    let place = sealed("--key sign.key");
+    let trust = place.aosctl("key export-public sign.key").exits(0).stdout;
+    let mut trust: serde_json::Value = serde_json::from_str(&trust).unwrap();
+    let keys = trust["keys"].as_array_mut().unwrap();
+    let archive = keys.iter().find(|key| key["purpose"] == "archive").cloned();
+    let mut again = archive.unwrap();
+    again["name"] = "example.org/another".into();
+    keys.push(again);
+    trust["threshold"] = 2.into();
+    place.write("twice.json", trust.to_string());
+    let said = place
+        .aosctl("golden verify a.golden --trust twice.json")
+        .exits(2);
+    assert!(said.stderr.contains("twice"), "{}", said.stderr);
+}
+
+#[test]
+fn cleaning_up_takes_any_number_of_days_and_no_hold_that_holds_nothing() {
+    let place = sealed("--key sign.key");
+    std::fs::create_dir(place.path("gold")).unwrap();
+    std::fs::rename(place.path("a.golden"), place.path("gold/a.golden")).unwrap();
+    place.aosctl("golden archive gold --days 0").exits(0);
+    let far = u64::MAX;
+    let said = place
+        .aosctl(&format!(
+            "golden cleanup gold --days {far} --dry-run -o json"
+        ))
+        .exits(0)
+        .json();
+    assert_eq!(said["deleted"], serde_json::json!([]));
+    let said = place
+        .aosctl("golden cleanup gold --days 0 --force --hold gold/a.golden")
+        .exits(4);
+    assert!(said.stderr.contains("gold/a.golden"), "{}", said.stderr);
+    assert!(place.path("gold/a.golden").exists());
+    let trust = place.aosctl("key export-public sign.key").exits(0).stdout;
+    place.write("trust.json", &trust);
+    let pack = std::fs::read_dir(place.path("gold"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .find(|name| name != "a.golden")
+        .unwrap();
+    place.aosctl(&format!("golden verify gold/{pack}")).exits(0);
+    let said = place
+        .aosctl(&format!("golden verify gold/{pack} --trust trust.json"))
+        .exits(7);
+    assert!(
+        said.stderr.contains("judge archives, not packs"),
+        "{}",
+        said.stderr
+    );
+}

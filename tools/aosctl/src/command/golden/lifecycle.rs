@@ -54,7 +54,7 @@ pub fn status(args: &Folder, out: &mut Output) -> Result<Exit, Failure> {
     let old = status
         .archives
         .iter()
-        .filter(|item| item.age_s >= args.days * 86_400);
+        .filter(|item| item.is_older_than(args.days));
     let growth = status.bytes_a_day(GROWTH_DAYS);
     let report = Object::new()
         .with("schema", "aos.golden.status.v1")
@@ -87,7 +87,7 @@ pub fn archive(args: &Pack, out: &mut Output) -> Result<Exit, Failure> {
     let old: Vec<PathBuf> = status
         .archives
         .into_iter()
-        .filter(|item| item.age_s >= args.folder.days * 86_400 && item.pack.is_none())
+        .filter(|item| item.is_older_than(args.folder.days) && item.pack.is_none())
         .map(|item| item.path)
         .collect();
     let pack = match args.dry_run || old.is_empty() {

@@ -29,6 +29,14 @@ pub fn verify(args: &Verify, out: &mut Output) -> Result<Exit, Failure> {
     for file in &args.files {
         if aos_golden::is_pack(file) {
             worst = worst.worst(super::lifecycle::check(file, out)?);
+            if trust.is_some() || anchor.is_some() {
+                // Whether a pack is whole says nothing about who vouches for what is in it.
+                let name = failure::argument(file);
+                talk(&format!(
+                    "keys and anchors judge archives, not packs: aosctl golden restore {name}, then verify them"
+                ));
+                worst = worst.worst(Exit::Undecided);
+            }
             continue;
         }
         let found = aos_golden::verify(Container::open(file), &options).map_err(failed(file))?;
