@@ -257,9 +257,12 @@ impl Case<'_, '_, '_> {
         let next = self.parts(&self.base, &self.target);
         let count = self.base.len() as u64;
         let explained = self.recipe.is_some() || !parts.iter().any(|part| part.needs_code());
-        for (cause, part) in causes.iter_mut().zip(&parts) {
+        // All of them stand in START itself, so only together do they give the second side's. The experiment says so.
+        let together: Vec<&str> = parts.iter().map(|part| &*part.exchanged).collect();
+        let together = together.join(", together with ");
+        for cause in &mut causes {
             if cause.missing.is_empty() && explained {
-                cause.experiment = Some(self.experiment(kind, &part.exchanged, count, next));
+                cause.experiment = Some(self.experiment(kind, &together, count, next));
             }
         }
         self.settle_start(report, &mut causes, next);

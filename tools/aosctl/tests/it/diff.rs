@@ -173,3 +173,65 @@ fn a_summary_tells_what_it_cannot_read_and_a_log_alone_is_no_agreement() {
     let said = place.aosctl("summary one -o json").exits(5);
     assert!(said.stderr.contains("b.golden"), "{}", said.stderr);
 }
+
+#[test]
+fn causes_that_meet_in_start_say_that_they_were_exchanged_together() {
+    let place = Place::new();
+    for (name, seed, log) in [
+        ("Ada", 7, "a.aos"),
+        ("Bob", 8, "b.aos"),
+        ("Bob", 7, "c.aos"),
+    ] {
+        let run = "run hello.yaml --key k";
+        place
+            .aosctl(&format!(
+                "{run} --log {log} --seed {seed} --input {{\"name\":\"{name}\"}}"
+            ))
+            .exits(0);
+    }
+    let exchanged = |other: &str| -> Vec<String> {
+        let said = place
+            .aosctl(&format!("diff a.aos {other} -o json"))
+            .exits(1);
+        let report = said.json();
+        let causes = report["causes"].as_array().unwrap().iter();
+        causes
+            .map(|cause| {
+                assert_eq!(cause["status"], "CONFIRMED", "{cause}");
+                cause["experiment"]["exchanged"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect()
+    };
+    let both = "the second side's seed, together with the second side's input";
+    assert_eq!(exchanged("b.aos"), [both, both]);
+    assert_eq!(exchanged("c.aos"), ["the second side's input"]);
+}
+
+#[test]
+fn a_cent_is_no_rounding() {
+    let place = Place::new();
+    place.write(
+        "sum.yaml",
+        "document: {dsl: 1.0.0, namespace: t, name: sum, version: 1.0.0}\ndo:\n- total:\n    set: {sum: 100000000.01}\n",
+    );
+    place
+        .aosctl("run sum.yaml --log a.aos --seed 7 --key k")
+        .exits(0);
+    place
+        .aosctl("whatif a.aos k --set total.output={\"sum\":100000000.02} --log b.aos -o json")
+        .exits(1);
+    let report = place.aosctl("diff a.aos b.aos -o json").exits(1).json();
+    let classes: Vec<&str> = report["causes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cause| cause["class"].as_str().unwrap())
+        .collect();
+    assert!(
+        !classes.is_empty() && !classes.contains(&"FLOAT_DRIFT"),
+        "{classes:?}"
+    );
+}
