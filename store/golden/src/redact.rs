@@ -17,6 +17,9 @@ use aos_store::Source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+/// Shortest text, in bytes, whose standing elsewhere tells something.
+const TELLING_LEN: usize = 3;
+
 /// Values to cut off.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cut {
@@ -117,10 +120,13 @@ fn plan_of(
             }
         }
     }
+    // What a value was made of tells as much as the whole of it.
+    let parts: Vec<Vec<u8>> = texts.iter().flat_map(|text| leaves(text)).collect();
+    texts.extend(parts);
     texts.sort();
     texts.dedup();
     // An empty or tiny text is inside everything and tells nothing.
-    texts.retain(|text| text.len() >= 4);
+    texts.retain(|text| text.len() >= TELLING_LEN);
     for record in &records {
         let Some(kind) = record.kind() else { continue };
         let view = record.view()?;
@@ -137,6 +143,27 @@ fn plan_of(
         }
     }
     Ok(())
+}
+
+/// The texts and numbers in a value, as they stand in canonical JSON, without quotes; none when it is no JSON.
+fn leaves(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut open: Vec<serde_json::Value> = serde_json::from_slice(value).into_iter().collect();
+    while let Some(part) = open.pop() {
+        match part {
+            serde_json::Value::Array(items) => open.extend(items),
+            serde_json::Value::Object(fields) => {
+                open.extend(fields.into_iter().map(|(_, part)| part))
+            }
+            serde_json::Value::String(_) => {
+                let quoted = part.to_string().into_bytes();
+                found.push(quoted[1..quoted.len() - 1].to_vec());
+            }
+            serde_json::Value::Number(number) => found.push(number.to_string().into_bytes()),
+            serde_json::Value::Null | serde_json::Value::Bool(_) => {}
+        }
+    }
+    found
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

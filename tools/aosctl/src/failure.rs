@@ -7,7 +7,7 @@
 //! ```
 
 use crate::exit::Exit;
-use crate::output::{colours, printable, talk};
+use crate::output::{colours, printable, tell};
 use aos_engine::expr::ExprError;
 use aos_engine::history::HistoryError;
 use aos_engine::value::ValueError;
@@ -115,7 +115,7 @@ impl Failure {
                 text.push_str(&format!("\n  {name}: {}", printable(part)));
             }
         }
-        talk(&text);
+        tell(&text);
     }
 }
 

@@ -373,8 +373,14 @@ impl Output {
     }
 }
 
-/// Says something that is not data.
+/// Says something that is not data. Names from files may stand in it, so nothing in it reaches the terminal as a command.
 pub fn talk(text: &str) {
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    tell(&lines.join("\n"));
+}
+
+/// Writes to stderr as it stands, colours included.
+pub fn tell(text: &str) {
     // Nobody can be told that stderr is closed.
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -260,6 +260,18 @@ fn a_redacted_archive_verifies_and_holds_neither_value_nor_salt() {
     let after = std::fs::read(place.path("cut.golden")).unwrap();
     assert!(!contains(&after, b"hello Bob"));
     assert!(contains(&after, b"hello Ada"));
+    // The name stands in the greeting too, and that is told.
+    let said = place
+        .aosctl("golden redact a.golden --out name.golden --run Bob --path $.input -o json")
+        .exits(0)
+        .json();
+    let still: Vec<String> = said["still_in"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|at| text(at, "field"))
+        .collect();
+    assert!(still.contains(&"output".to_owned()), "{said}");
     place
         .aosctl("golden redact a.golden --out no.golden --run Bob --step nowhere")
         .exits(4)
@@ -522,4 +534,20 @@ fn cleaning_up_takes_any_number_of_days_and_no_hold_that_holds_nothing() {
         "{}",
         said.stderr
     );
+}
+
+#[test]
+fn a_name_in_an_anchor_does_nothing_to_the_terminal() {
+    let place = sealed("--key sign.key");
+    place.write(
+        "anchor.txt",
+        "a\u{1b}]0;b\n4\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n",
+    );
+    let said = place.aosctl("golden verify a.golden --anchor anchor.txt -o table");
+    assert!(
+        said.stderr.contains("the anchor is of a\\u{1b}]0;b"),
+        "{}",
+        said.stderr
+    );
+    assert!(!said.stderr.contains('\u{1b}') && !said.stdout.contains('\u{1b}'));
 }

@@ -6,7 +6,7 @@ use crate::args::Form;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::host;
-use crate::output::{Cell, Object, Output, talk};
+use crate::output::{Cell, Object, Output, printable, talk};
 use aos_golden::{AnchorState, Container, Finding, Verdict, Verification, VerifyOptions};
 use std::path::Path;
 
@@ -176,16 +176,17 @@ fn table(file: &Path, found: &Verification, out: &mut Output) -> Result<(), Fail
             .reason
             .as_ref()
             .map_or(String::new(), |r| format!(" ({r})"));
-        out.line(&format!(
+        out.line(&printable(&format!(
             "signature {} of {}: {}{reason}",
             line.note,
             line.name,
             line.state.name()
-        ))?;
+        )))?;
     }
     for finding in found.findings.iter().take(SHOWN_MAX) {
         out.line("")?;
-        out.line(&format!("{} {}", finding.error.code(), finding.error))?;
+        let said = format!("{} {}", finding.error.code(), finding.error);
+        out.line(&printable(&said))?;
         out.line(&format!("  try  aosctl explain {}", finding.error.code()))?;
     }
     if found.finding_count > SHOWN_MAX as u64 {
