@@ -113,6 +113,22 @@ impl Verifier {
         strict(public, cosigned(time, text).as_bytes(), rest).then_some(time)
     }
 
+    /// Whether a witness's line holds; `None` when it is by another key.
+    pub(crate) fn cosigns(&self, text: &str, signature: &Signature) -> Option<bool> {
+        let Kind::Ed25519(public) = &self.kind else {
+            return None;
+        };
+        let mine = self.purpose == Purpose::Witness
+            && signature.name == self.name
+            && signature.key_hash == witness_key_hash(&self.name, public.as_bytes());
+        mine.then(|| self.cosigned_at(text, signature).is_some())
+    }
+
+    /// Whether its signature vouches for an archive: a witness only says what it has seen.
+    pub(crate) fn vouches(&self) -> bool {
+        self.purpose == Purpose::Archive
+    }
+
     /// Whether `bytes` are this key's signature of an evidence statement.
     pub fn evidence_holds(&self, message: &[u8], bytes: &[u8]) -> bool {
         self.purpose == Purpose::Evidence

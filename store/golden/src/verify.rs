@@ -550,7 +550,9 @@ impl<'a> Checker<'a> {
                     for signature in &note.signatures {
                         let (state, who) = judge(&note, signature, trust);
                         match state {
-                            SignatureState::Holds => vouching.extend(who),
+                            SignatureState::Holds => vouching.extend(who.filter(|who| {
+                                trust.is_some_and(|trust| trust.verifiers[*who].vouches())
+                            })),
                             SignatureState::Fails => self.found.tampered(
                                 block.at,
                                 &place,
@@ -657,7 +659,8 @@ fn judge(
         .unwrap_or_default();
     let mut known = (SignatureState::Unknown, None);
     for (who, verifier) in verifiers.iter().enumerate() {
-        match verifier.holds(&note.text, signature) {
+        let held = verifier.holds(&note.text, signature);
+        match held.or_else(|| verifier.cosigns(&note.text, signature)) {
             Some(true) => return (SignatureState::Holds, Some(who)),
             Some(false) => known = (SignatureState::Fails, Some(who)),
             None => {}

@@ -5,7 +5,7 @@
 //! golden archives work on them as on any other run; only re-execution does not, because what made the events is elsewhere.
 //!
 //! What always holds: **an event is kept byte for byte**, whatever of it is hashed; **nothing is guessed**: what the table
-//! of attributes does not know counts, as it stands; **a file is taken whole or not at all**; importing it again changes
+//! of attributes does not know counts, as it stands; **a run is taken whole or not at all**; importing it again changes
 //! nothing, and importing a longer history of the same run appends what is new. It knows no clock.
 //!
 //! ```

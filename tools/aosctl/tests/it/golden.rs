@@ -215,6 +215,60 @@ fn a_witness_cosigns_what_continues_and_refuses_what_forks() {
     let witness = "witness --state seen.json --trust trust.json --key witness.key";
     let cosigned = place.aosctl(&format!("{witness} old.txt")).exits(0).stdout;
     assert_eq!(cosigned.matches("\u{2014} ").count(), 2);
+    // Whoever names the witness has its line checked, by AOS and without it; it vouches for nothing by itself.
+    let mut both: serde_json::Value = serde_json::from_str(&trust).unwrap();
+    let public = place
+        .aosctl("key export-public witness.key")
+        .exits(0)
+        .stdout;
+    let public: serde_json::Value = serde_json::from_str(&public).unwrap();
+    let entries = public["keys"].as_array().unwrap().iter();
+    let seen: Vec<_> = entries
+        .filter(|key| key["purpose"] == "witness")
+        .cloned()
+        .collect();
+    assert_eq!(seen.len(), 1);
+    both["keys"].as_array_mut().unwrap().extend(seen.clone());
+    place.write("both.json", both.to_string());
+    place.write(
+        "alone.json",
+        serde_json::json!({"schema": "aos.trust.v1", "keys": seen}).to_string(),
+    );
+    place.write("good.txt", &cosigned);
+    let last = cosigned.trim_end().len() - 6;
+    let other = if cosigned.as_bytes()[last] == b'A' {
+        "B"
+    } else {
+        "A"
+    };
+    place.write(
+        "bad.txt",
+        [&cosigned[..last], other, &cosigned[last + 1..]].concat(),
+    );
+    for (trust, anchor, code) in [
+        ("both", "good", 0),
+        ("both", "bad", 5),
+        ("alone", "good", 3),
+    ] {
+        place
+            .aosctl(&format!(
+                "golden verify a.golden --trust {trust}.json --anchor {anchor}.txt"
+            ))
+            .exits(code);
+        let script = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/format/verify_golden.py"
+        );
+        let python = std::process::Command::new("python3")
+            .args([script, "a.golden", "--trust", &format!("{trust}.json")])
+            .args(["--anchor", &format!("{anchor}.txt")])
+            .current_dir(place.path(""))
+            .output();
+        match python {
+            Ok(said) => assert_eq!(said.status.code(), Some(code), "{said:?}"),
+            Err(_) => println!("skipped: there is no python3 here"),
+        }
+    }
     place
         .aosctl(&format!("{witness} new.txt"))
         .exits(3)

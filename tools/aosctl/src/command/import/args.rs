@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Each event keeps its bytes; what of it is hashed is a table, which --explain prints and the log
 keeps. The same file again changes nothing, a longer history of the same run appends what is new,
-another history under the same key is refused: exit 3. A file is taken whole or not at all.
+another history under the same key is refused: exit 3. A run is taken whole or not at all.
 
   aosctl import temporal history.json --log orders.aos
   aosctl import jsonl traces.jsonl --log traces.aos --type kind --run session --volatile at")]
