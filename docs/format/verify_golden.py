@@ -81,17 +81,41 @@ def hkdf(secret, label):
     extracted = hmac.new(bytes(32), secret, hashlib.sha256).digest()
     return hmac.new(extracted, label + b"\x01", hashlib.sha256).digest()
 
+def at_epoch(key, epoch):
+    """The secret of a forward-secure key in an epoch; None for one before it, or out of reach."""
+    secret, steps = key["secret"], epoch - key["epoch"]
+    if not 0 <= steps <= 100000:
+        return None
+    for _ in range(steps):
+        secret = hkdf(secret, b"aos.key-epoch.v1")
+    return secret
+
+def one_key(a, b):
+    """Whether both are one key, be it in two epochs."""
+    if "public" in a or "public" in b:
+        return b64(a.get("public", "")) == b64(b.get("public", ""))
+    if a["epoch"] is None or b["epoch"] is None:
+        return a["secret"] == b["secret"]
+    return at_epoch(a, b["epoch"]) == b["secret"] or at_epoch(b, a["epoch"]) == a["secret"]
+
+def once(pairs):
+    """An object of JSON whose keys are given once."""
+    need(len(pairs) == len(dict(pairs)), "untrusted", "a key of an object is given twice")
+    return dict(pairs)
+
 class Trust:
     def __init__(self, path):
-        value = json.load(open(path))
+        value = json.load(open(path), object_pairs_hook=once)
         need(value.get("schema") == "aos.trust.v1", "untrusted", "it is no trust file")
         self.keys, self.threshold = value["keys"], value.get("threshold", 1)
         for key in self.keys:
             if key["algorithm"] == "hmac-sha256":
                 file = json.load(open(os.path.join(os.path.dirname(path), key["key_file"])))
                 key["secret"], key["epoch"] = base64.b64decode(file["secret"]), file.get("epoch")
-        same = [(key.get("purpose", "archive"), key.get("public") or key["secret"]) for key in self.keys]
-        need(len(same) == len(set(same)), "untrusted", "a key stands in it twice")
+        for number, key in enumerate(self.keys):
+            for other in self.keys[:number]:
+                alike = key.get("purpose", "archive") == other.get("purpose", "archive")
+                need(not alike or not one_key(key, other), "untrusted", "a key stands in it twice")
 
     def holds(self, key, text, name, key_hash, signature):
         """None: another key's. Else whether the signature holds. Text and signature are bytes."""
@@ -110,11 +134,9 @@ class Trust:
         secret = key["secret"]
         if key["epoch"] is not None:
             lines = [line[6:] for line in text.decode().splitlines() if line.startswith("epoch ")]
-            steps = int(lines[0]) - key["epoch"] if len(lines) == 1 and lines[0].isdigit() else -1
-            if not 0 <= steps <= 100000:
+            secret = at_epoch(key, int(lines[0])) if len(lines) == 1 and lines[0].isdigit() else None
+            if secret is None:
                 return None
-            for _ in range(steps):
-                secret = hkdf(secret, b"aos.key-epoch.v1")
         known = sha(name.encode(), b"\n\xffaos.hmac-sha256.v1", hkdf(secret, b"aos.key-id.v1")[:16])[:4] == key_hash
         mac = hmac.new(hkdf(secret, b"aos.golden.sign.v1"), text, hashlib.sha256).digest()
         return hmac.compare_digest(mac, signature) if known else None

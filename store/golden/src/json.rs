@@ -11,6 +11,12 @@ pub(crate) fn canonical(value: &Value) -> Vec<u8> {
     canonical::canonicalize(value.to_string().as_bytes()).expect("JSON made of text and integers")
 }
 
+/// Reads JSON that says one thing to every reader: a key given twice is refused.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value, String> {
+    canonical::canonicalize(bytes).map_err(|error| format!("it is not JSON: {error}"))?;
+    serde_json::from_slice(bytes).map_err(|error| format!("it is not JSON: {error}"))
+}
+
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }

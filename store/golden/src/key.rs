@@ -274,6 +274,12 @@ impl Key {
         Some(key)
     }
 
+    /// Whether `other` is this key, in this epoch or in a later one.
+    pub(crate) fn becomes(&self, other: &Key) -> bool {
+        let then = other.epoch.and_then(|epoch| self.at_epoch(epoch));
+        then.as_ref().unwrap_or(self).id() == other.id()
+    }
+
     /// Content of a key file. Secret.
     pub fn to_file(&self) -> Zeroizing<Vec<u8>> {
         let secret = Zeroizing::new(base64(&*self.secret));

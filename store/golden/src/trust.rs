@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::file::{self, KeySource};
-use crate::json::{Reader, base64, digest_from_base64};
+use crate::json::{self, Reader, base64, digest_from_base64};
 use crate::key::{Algorithm, Key, KeyId, Purpose, is_key_name};
 use crate::note::{Signature, cosigned, note_key_hash, witness_key_hash};
 use ed25519_dalek::VerifyingKey;
@@ -54,7 +54,7 @@ impl Verifier {
         self.purpose == other.purpose
             && match (&self.kind, &other.kind) {
                 (Kind::Ed25519(one), Kind::Ed25519(two)) => one == two,
-                (Kind::Hmac(one), Kind::Hmac(two)) => one.id() == two.id(),
+                (Kind::Hmac(one), Kind::Hmac(two)) => one.becomes(two) || two.becomes(one),
                 (Kind::Ed25519(_), Kind::Hmac(_)) | (Kind::Hmac(_), Kind::Ed25519(_)) => false,
             }
     }
@@ -229,8 +229,7 @@ impl Trust {
             what: what.into(),
             why,
         };
-        let value: Value = serde_json::from_slice(bytes)
-            .map_err(|error| bad(format!("it is not JSON: {error}")))?;
+        let value = json::parse(bytes).map_err(bad)?;
         let object = Reader::new(&value).map_err(bad)?;
         object.only(&["schema", "threshold", "keys"]).map_err(bad)?;
         if object.text("schema").map_err(bad)? != "aos.trust.v1" {

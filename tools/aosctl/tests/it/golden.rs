@@ -24,6 +24,24 @@ fn sealed(seal: &str) -> Place {
     place
 }
 
+/// What `verify_golden.py` says; `None`, and a line that tells of it, without Python.
+fn verify_golden_py(place: &Place, arguments: &[&str]) -> Option<std::process::Output> {
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/format/verify_golden.py"
+    );
+    let said = std::process::Command::new("python3")
+        .arg(script)
+        .args(arguments)
+        .current_dir(place.path(""))
+        .output()
+        .ok();
+    if said.is_none() {
+        println!("skipped: there is no python3 here");
+    }
+    said
+}
+
 fn flip(place: &Place, file: &str, at: impl FnOnce(&[u8]) -> usize) {
     let path = place.path(file);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -255,18 +273,10 @@ fn a_witness_cosigns_what_continues_and_refuses_what_forks() {
                 "golden verify a.golden --trust {trust}.json --anchor {anchor}.txt"
             ))
             .exits(code);
-        let script = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../docs/format/verify_golden.py"
-        );
-        let python = std::process::Command::new("python3")
-            .args([script, "a.golden", "--trust", &format!("{trust}.json")])
-            .args(["--anchor", &format!("{anchor}.txt")])
-            .current_dir(place.path(""))
-            .output();
-        match python {
-            Ok(said) => assert_eq!(said.status.code(), Some(code), "{said:?}"),
-            Err(_) => println!("skipped: there is no python3 here"),
+        let (trust, anchor) = (format!("{trust}.json"), format!("{anchor}.txt"));
+        let arguments = ["a.golden", "--trust", &trust, "--anchor", &anchor];
+        if let Some(said) = verify_golden_py(&place, &arguments) {
+            assert_eq!(said.status.code(), Some(code), "{said:?}");
         }
     }
     place
@@ -484,7 +494,16 @@ fn a_bundle_that_can_be_read_in_two_ways_is_tampered_with() {
         .position(|w| w == b"files/hello.yaml")
         .unwrap();
     type Change = fn(&mut Vec<u8>, usize);
-    let changes: [(&str, Change); 4] = [
+    let changes: [(&str, Change); 5] = [
+        ("a file that the end does not count", |bytes, _| {
+            let last = bytes.windows(4).rposition(|w| w == b"PK\x01\x02").unwrap();
+            let end = bytes.windows(4).rposition(|w| w == b"PK\x05\x06").unwrap();
+            let hidden = bytes[last..end].to_vec();
+            let len = u32::from_le_bytes(bytes[end + 12..end + 16].try_into().unwrap());
+            let len = len + hidden.len() as u32;
+            bytes[end + 12..end + 16].copy_from_slice(&len.to_le_bytes());
+            bytes.splice(end..end, hidden);
+        }),
         ("something in front", |bytes, _| {
             bytes.splice(0..0, *b"#!/bin/sh\n");
         }),
@@ -551,6 +570,52 @@ fn a_key_that_stands_twice_in_a_trust_file_is_refused() {
         .aosctl("golden verify a.golden --trust twice.json")
         .exits(2);
     assert!(said.stderr.contains("twice"), "{}", said.stderr);
+
+    let threshold = r#""threshold":2,"threshold":1,"#;
+    place.write(
+        "two.json",
+        trust
+            .to_string()
+            .replace(r#""threshold":2,"#, threshold)
+            .replace(r#","threshold":2"#, r#","threshold":2,"threshold":1"#),
+    );
+    let said = place
+        .aosctl("golden verify a.golden --trust two.json")
+        .exits(2);
+    assert!(said.stderr.contains("given twice"), "{}", said.stderr);
+}
+
+#[test]
+fn a_key_and_its_next_epoch_are_one_key() {
+    let place = sealed("--key sign.key");
+    place.aosctl("key new steps.key --forward-secure").exits(0);
+    std::fs::copy(place.path("steps.key"), place.path("later.key")).unwrap();
+    place.aosctl("key rotate later.key").exits(0);
+    let name = place.aosctl("key show steps.key").exits(0).json()["name"].clone();
+    let entry = |file: &str| serde_json::json!({"algorithm": "hmac-sha256", "name": name, "key_file": file});
+    for order in [["steps.key", "later.key"], ["later.key", "steps.key"]] {
+        let keys = order.map(entry);
+        let trust = serde_json::json!({"schema": "aos.trust.v1", "threshold": 2, "keys": keys});
+        place.write("epochs.json", trust.to_string());
+        let said = place
+            .aosctl("golden verify a.golden --trust epochs.json")
+            .exits(2);
+        assert!(said.stderr.contains("twice"), "{}", said.stderr);
+        if let Some(said) = verify_golden_py(&place, &["a.golden", "--trust", "epochs.json"]) {
+            let said = String::from_utf8_lossy(&said.stdout).into_owned();
+            assert!(said.contains("twice"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn the_trust_entry_of_a_mac_key_names_a_file() {
+    let place = sealed("--key sign.key");
+    place.aosctl("key new mac.key").exits(0);
+    let secret = std::fs::read(place.path("mac.key")).unwrap();
+    let said = place.aosctl_reads("key export-public -", &secret).exits(2);
+    assert!(said.stderr.contains("file"), "{}", said.stderr);
+    assert_eq!(said.stdout, "");
 }
 
 #[test]
