@@ -14,7 +14,7 @@ use crate::resource::Resources;
 use crate::run::{LogValues, Run, Shared, Turn, stream};
 use crate::seed::RootSeed;
 use crate::skill::Skills;
-use crate::value::Value;
+use crate::value::{self, Value};
 use crate::workflow::Definition;
 use aos_format::digest::{Digest, RunId};
 use aos_format::event::Event;
@@ -76,6 +76,17 @@ pub enum Begun {
     Ended(Box<Past>),
     /// Another request of this process drives the same run.
     InProgress(RunId),
+}
+
+/// What bringing a run an event, or steering it, led to.
+#[derive(Clone, Debug)]
+pub enum Signalled {
+    /// It is on record; durable when the ticket is.
+    Taken(Ticket),
+    /// It was on record before, or the run is in that state: nothing was written.
+    Already,
+    /// The run does not wait for such an event now.
+    NotWanted,
 }
 
 /// Who has a run.
@@ -593,12 +604,35 @@ impl Engine {
         Ok(false)
     }
 
-    /// Brings a run an event, or steers it: what is taken is on record, and the run goes no further; resume it. `None` when
-    /// the run does not wait for such an event now, or is not suspended and told to go on.
+    /// Whether a run has an event of this source and id on record, which CloudEvents make one event.
+    fn has_event(&self, run: RunId, event: &Value) -> Result<bool, Error> {
+        let name = |key| value::member(event.val(), key).and_then(value::as_text);
+        let (source, id) = (name("source"), name("id"));
+        for record in self.shared.log.stream(stream(run), 1)? {
+            if record.kind() != Some(Kind::Signal) {
+                continue;
+            }
+            let signal =
+                history::read_event(&record).map_err(|source| Error::History { run, source })?;
+            if matches!(&signal, Event::Signal(s) if source == Some(&s.source) && id == Some(&s.id))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Brings a run an event, or steers it: what is taken is on record, and the run goes no further; resume it. What is on
+    /// record already is not taken twice: an event of the same source and id, or the suspension of a suspended run.
     ///
     /// # Errors
     /// [`Error::NotHeld`] when the run has ended or is being driven; the errors of [`Engine::resume`].
-    pub fn signal(&self, run: RunId, answer: Answer) -> Result<Option<Ticket>, Error> {
+    pub fn signal(&self, run: RunId, answer: Answer) -> Result<Signalled, Error> {
+        if let Answer::Event { event, .. } = &answer
+            && self.has_event(run, event)?
+        {
+            return Ok(Signalled::Already);
+        }
         let not_held = |why: &str| Error::NotHeld {
             run,
             step: String::new(),
@@ -609,12 +643,17 @@ impl Engine {
             Begun::Ended(_) => return Err(not_held("the run has ended")),
             Begun::InProgress(_) => return Err(not_held("the run is being driven")),
         };
-        let idle = matches!(answer, Answer::Control(machine::Control::Resume, _))
-            && !driven.machine().suspended();
-        let taken = if idle {
-            Ok(None)
-        } else {
-            driven.deliver(answer)
+        let idle = match answer {
+            Answer::Control(machine::Control::Resume, _) => !driven.machine().suspended(),
+            Answer::Control(machine::Control::Suspend, _) => driven.machine().suspended(),
+            _ => false,
+        };
+        let taken = match idle {
+            true => Ok(Signalled::Already),
+            false => driven.deliver(answer).map(|ticket| match ticket {
+                Some(ticket) => Signalled::Taken(ticket),
+                None => Signalled::NotWanted,
+            }),
         };
         self.release(run);
         taken

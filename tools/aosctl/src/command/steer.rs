@@ -5,6 +5,7 @@ use crate::failure::{self, Failure};
 use crate::output::{Object, Output, talk};
 use crate::{host, input, logs};
 use aos_engine::clock::Clock;
+use aos_engine::engine::Signalled;
 use aos_engine::lifecycle;
 use aos_engine::machine::{Answer, Control};
 use aos_engine::value::{Value, object, text};
@@ -134,11 +135,17 @@ pub fn send(args: &Send, out: &mut Output) -> Result<Exit, Failure> {
         event,
         actor: host::user(),
     };
-    let taken = bring(&args.log, &args.run, answer, "event", out)?;
-    if !taken {
-        talk("the run does not listen for such an event now");
+    match bring(&args.log, &args.run, answer, "event", out)? {
+        Signalled::Taken(_) => Ok(Exit::Yes),
+        Signalled::Already => {
+            talk("the run has this event, of the same source and id, on record already");
+            Ok(Exit::Yes)
+        }
+        Signalled::NotWanted => {
+            talk("the run does not listen for such an event now");
+            Ok(Exit::No)
+        }
     }
-    Ok(if taken { Exit::Yes } else { Exit::No })
 }
 
 /// Steers a run.
@@ -148,13 +155,10 @@ pub fn send(args: &Send, out: &mut Output) -> Result<Exit, Failure> {
 pub fn steer(args: &Steer, control: Control, out: &mut Output) -> Result<Exit, Failure> {
     let actor = args.actor.clone().unwrap_or_else(host::user);
     let what = control.signal_type();
-    bring(
-        &args.log,
-        &args.run,
-        Answer::Control(control, actor),
-        what,
-        out,
-    )?;
+    let answer = Answer::Control(control, actor);
+    if let Signalled::Already = bring(&args.log, &args.run, answer, what, out)? {
+        talk("the run is suspended already");
+    }
     Ok(Exit::Yes)
 }
 
@@ -164,7 +168,7 @@ fn bring(
     answer: Answer,
     what: &str,
     out: &mut Output,
-) -> Result<bool, Failure> {
+) -> Result<Signalled, Failure> {
     let log = logs::writer(path, None)?;
     let failed = failure::store(path);
     let rows = log.rows().map_err(&failed)?;
@@ -173,10 +177,10 @@ fn bring(
     let taken = engine
         .signal(row.run, answer)
         .map_err(failure::engine(path))?;
-    let is_taken = taken.is_some();
-    if let Some(ticket) = taken {
-        engine.log().wait(ticket).map_err(&failed)?;
+    if let Signalled::Taken(ticket) = &taken {
+        engine.log().wait(ticket.clone()).map_err(&failed)?;
     }
+    let is_taken = matches!(taken, Signalled::Taken(_));
     let durable = logs::close(path, engine)?;
     let report = Object::new()
         .with("schema", "aos.signal.v1")
@@ -184,6 +188,7 @@ fn bring(
         .with("run", row.run.to_string())
         .with("signal", what)
         .with("taken", is_taken)
+        .with("already", matches!(taken, Signalled::Already))
         .with("durable_offset", durable.0);
     out.object(&report)?;
     if is_taken && what != Control::Suspend.signal_type() {
@@ -193,5 +198,5 @@ fn bring(
             row.run
         ));
     }
-    Ok(is_taken)
+    Ok(taken)
 }

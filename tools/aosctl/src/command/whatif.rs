@@ -10,7 +10,7 @@ use crate::output::{Output, talk};
 use aos_engine::value::Value;
 use aos_replay::diff::{Authenticate, Exchange, Input, Options, what_if};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `whatif`
 #[derive(Args, Debug)]
@@ -55,12 +55,14 @@ pub fn whatif(args: &WhatIf, out: &mut Output) -> Result<Exit, Failure> {
     }
     let options = Options::default();
     let stride = aos_store::Source::identity(&side).stride.bytes();
-    let log = logs::writer(&args.log, Some(Some(stride)))?;
+    let beside = beside(&args.log)?;
+    let log = logs::writer(&beside, Some(Some(stride)))?;
     let failed = failure::replay(&opened.named.path);
     let done = what_if(&side, run, &exchanges, &options, &log).map_err(failed)?;
     let log = std::sync::Arc::try_unwrap(log)
         .map_err(|_| Failure::new(failure::BUG, Exit::Bug, "the new log is still in use"))?;
-    log.close().map_err(failure::store(&args.log))?;
+    log.close().map_err(failure::store(&beside))?;
+    put(&beside, &args.log).map_err(|error| failure::file("rename", &beside, &error))?;
     if let Some(key) = &done.needs {
         talk(&format!(
             "the run stays open: nobody recorded an answer to {key}"
@@ -78,6 +80,26 @@ pub fn whatif(args: &WhatIf, out: &mut Output) -> Result<Exit, Failure> {
     let report = aos_replay::diff::diff([&side, &other], [run, there], &options)
         .map_err(failure::replay(&args.log))?;
     diff::show(&report, out)
+}
+
+/// Where the log is made, so that at its own place it is whole or not there; what a broken-off attempt left is taken away.
+fn beside(log: &Path) -> Result<PathBuf, Failure> {
+    let mut name = log.components().collect::<PathBuf>().into_os_string();
+    name.push(".deriving");
+    let path = PathBuf::from(name);
+    if path.exists() {
+        // Opening it shows that nobody else is at work there.
+        let left = logs::writer(&path, Some(None))?;
+        std::fs::remove_dir_all(&path).map_err(|error| failure::file("remove", &path, &error))?;
+        drop(left);
+    }
+    Ok(path)
+}
+
+fn put(made: &Path, log: &Path) -> std::io::Result<()> {
+    std::fs::rename(made, log)?;
+    let parent = log.parent().filter(|parent| *parent != Path::new(""));
+    std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn exchange(set: &str) -> Result<Exchange, Failure> {

@@ -306,3 +306,49 @@ fn examples_of_the_specification_that_need_no_network_run_and_replay() {
         assert_eq!(report["verdict"], "match");
     }
 }
+
+#[test]
+fn an_event_is_taken_once_and_a_suspended_run_is_not_suspended_again() {
+    let place = Place::new();
+    let hear = "{listen: {to: {one: {with: {type: go}}}}}";
+    place.write(
+        "ear.yaml",
+        format!(
+            "document: {{dsl: '1.0.3', namespace: t, name: ear, version: '1.0.0'}}\n\
+             do:\n  - first: {hear}\n  - second: {hear}\n"
+        ),
+    );
+    place
+        .aosctl("run ear.yaml --log e.aos --key k --input {}")
+        .exits(0);
+    let send = |id: &str| {
+        let said = place
+            .aosctl(&format!("event send e.aos k --type go --id {id}"))
+            .exits(0)
+            .json();
+        (said["taken"].clone(), said["already"].clone())
+    };
+    assert_eq!(send("1"), (true.into(), false.into()));
+    place.aosctl("resume e.aos").exits(0);
+    // The second step listens for the same; it is the same event, so it is not another one.
+    assert_eq!(send("1"), (false.into(), true.into()));
+    let events = || place.aosctl("runs e.aos").exits(0).json()["events"].clone();
+    let before = events();
+    let said = place.aosctl("suspend e.aos k").exits(0).json();
+    assert_eq!(said["taken"], true);
+    let suspended = events();
+    assert_ne!(before, suspended);
+    let said = place.aosctl("suspend e.aos k").exits(0).json();
+    assert_eq!(
+        (&said["taken"], &said["already"]),
+        (&false.into(), &true.into())
+    );
+    assert_eq!(events(), suspended);
+    place.aosctl("resume e.aos k").exits(0);
+    assert_eq!(send("2"), (true.into(), false.into()));
+    place.aosctl("resume e.aos").exits(0);
+    let done = place.aosctl("runs e.aos").exits(0).json();
+    assert_eq!(done["status"], "completed");
+    // A run that has ended still knows what it took.
+    assert_eq!(send("2"), (false.into(), true.into()));
+}
