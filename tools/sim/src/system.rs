@@ -138,7 +138,7 @@ fn intents(disk: &SimDisk) -> Result<Vec<(String, bool)>, Violation> {
 const HEAD: &str = "document: {dsl: '1.0.3', namespace: sim, name: NAME, version: '1.0.0'}\ndo:\n";
 
 /// Workflows that runs are made of; whether their digest is the same whatever happens.
-const WORKFLOWS: [(&str, &str, bool); 5] = [
+const WORKFLOWS: [(&str, &str, bool); 6] = [
     (
         "draws",
         "  - walk:\n      for: { in: '[range(6)]' }\n      do:\n        - draw: { call: compute, with: { op: draw, min: 1, max: 1000 } }\n",
@@ -162,6 +162,11 @@ const WORKFLOWS: [(&str, &str, bool); 5] = [
     (
         "fails",
         "  - fine: { call: outside, with: { n: 12 } }\n  - bad: { call: outside, with: { n: 13 } }\n",
+        true,
+    ),
+    (
+        "retries",
+        "  - trial:\n      try:\n        - draw: { call: compute, with: { op: draw, min: 1, max: 9 } }\n        - bad: { call: outside, with: { n: 13 } }\n      catch:\n        retry:\n          delay: { seconds: 1 }\n          backoff: { exponential: {} }\n          jitter: { from: { milliseconds: 1 }, to: { milliseconds: 900 } }\n          limit: { attempt: { count: 3 } }\n        do:\n          - rescue: { call: outside, with: { n: 5 } }\n",
         true,
     ),
 ];
