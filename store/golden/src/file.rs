@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 /// Longest key file read.
 const SECRET_LEN_MAX: u64 = 16 << 10;
+const TEXT_LEN_MAX: u64 = 4 << 20;
 
 /// Where a secret comes from: never an argument or the environment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +68,25 @@ fn take(from: &mut dyn Read, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
         return Err(Error::BadKey {
             what: path.display().to_string(),
             why: "it is longer than a key file can be".into(),
+        });
+    }
+    Ok(bytes)
+}
+
+/// Reads a trust file or a witness's state, of at most 4 MiB.
+///
+/// # Errors
+/// [`Error::Text`] for a longer one, [`Error::Io`].
+pub(crate) fn read_text(path: &Path) -> Result<Vec<u8>, Error> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let mut bytes = Vec::new();
+    file.take(TEXT_LEN_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(Error::io("read", path))?;
+    if bytes.len() as u64 > TEXT_LEN_MAX {
+        return Err(Error::Text {
+            what: "trust file or witness state",
+            why: format!("{} has more than {TEXT_LEN_MAX} bytes", path.display()),
         });
     }
     Ok(bytes)

@@ -207,7 +207,7 @@ impl Trust {
     /// # Errors
     /// [`Error::BadKey`], [`Error::UnsafeKeyFile`], [`Error::Io`].
     pub fn read(path: &Path) -> Result<Trust, Error> {
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let bytes = file::read_text(path)?;
         let shown = path.display().to_string();
         let folder = path.parent().unwrap_or(Path::new(""));
         Trust::parse(&bytes, &shown, &|name| {

@@ -99,16 +99,15 @@ fn continues(last: &(u64, Digest), new: &Checkpoint, proof: Option<&[u8]>) -> Re
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, (u64, Digest)>, Error> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(Error::io("read", path)(error)),
-    };
+    if !path.try_exists().map_err(Error::io("open", path))? {
+        return Ok(BTreeMap::new());
+    }
+    let bytes = file::read_text(path)?;
     let bad = |why: String| Error::Text {
         what: "witness state",
         why: format!("{}: {why}", path.display()),
     };
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+    let value: Value = json::parse(&bytes).map_err(bad)?;
     let object = Reader::new(&value).map_err(bad)?;
     if object.text("schema").map_err(bad)? != "aos.witness.v1" {
         return Err(bad("its schema is not aos.witness.v1".into()));

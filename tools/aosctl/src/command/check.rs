@@ -2,12 +2,13 @@
 
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
+use crate::input;
 use crate::output::{Object, Output};
 use aos_engine::skill::Skills;
 use aos_engine::workflow::graph::{Drawing, draw};
-use aos_engine::workflow::{Definition, DocumentError};
+use aos_engine::workflow::{DOCUMENT_BYTES_MAX, Definition, DocumentError};
 use clap::{Args, ValueEnum};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// `check`
 #[derive(Args, Debug)]
@@ -44,7 +45,7 @@ pub enum GraphForm {
 /// # Errors
 /// When the file cannot be read; problems of the document are the answer, with exit code 1.
 pub fn check(args: &Check, out: &mut Output) -> Result<Exit, Failure> {
-    let bytes = read(&args.workflow)?;
+    let bytes = input::read(&args.workflow, DOCUMENT_BYTES_MAX as u64)?;
     let problems = problems(&bytes);
     let exit = if problems.is_empty() {
         Exit::Yes
@@ -100,7 +101,7 @@ fn message(problem: &DocumentError) -> String {
 /// # Errors
 /// The first problem of the document.
 pub fn graph(args: &Graph, out: &mut Output) -> Result<Exit, Failure> {
-    let bytes = read(&args.workflow)?;
+    let bytes = input::read(&args.workflow, DOCUMENT_BYTES_MAX as u64)?;
     let definition = Definition::load(&bytes).map_err(failure::document(&args.workflow))?;
     let form = match args.form {
         GraphForm::Mermaid => Drawing::Mermaid,
@@ -109,8 +110,4 @@ pub fn graph(args: &Graph, out: &mut Output) -> Result<Exit, Failure> {
     };
     out.raw(draw(&definition, form).as_bytes())?;
     Ok(Exit::Yes)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| failure::file("read", path, &error))
 }

@@ -9,12 +9,16 @@ mod verify;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::host;
+use crate::input;
 use crate::output::{Output, talk};
 use aos_golden::{
     Archive, Container, Error, ErrorKind, Key, KeySource, Manifest, Trust, Verifier, VerifyOptions,
 };
 use args::{Golden, Trusting};
 use std::path::Path;
+
+/// Longest checkpoint or proof read.
+const TEXT_BYTES_MAX: u64 = 4 << 20;
 
 pub use proofs::witness;
 pub use verify::{exit, report};
@@ -138,10 +142,10 @@ pub fn manifest(path: &Path) -> Result<(Container, Manifest), Failure> {
     Ok((container, manifest))
 }
 
-/// Reads a file whole.
+/// Reads a checkpoint, a proof or another small file whole.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When it cannot be read, or has more than 4 MiB.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| failure::file("read", path, &error))
+    input::read(path, TEXT_BYTES_MAX)
 }
