@@ -37,6 +37,7 @@ mod fold;
 #[doc(hidden)]
 pub mod fuzzing;
 mod group;
+mod heads;
 mod links;
 mod lock;
 mod log;
@@ -71,6 +72,7 @@ pub use check::{CatalogueCheck, Report, check, rebuild_catalogue};
 pub use error::{Error, ErrorKind, Finding, FindingKind};
 pub use fold::{CheckpointRow, Outstanding, Rows, RunRow, RunStatus, StreamHead, key_digest};
 pub use group::Group;
+pub use heads::Heads;
 pub use log::{Append, Log, Mode, Opening, Options};
 pub use queue::Ticket;
 pub use reader::{Index, LogReader, SegmentInfo, SegmentWalk, Tail};

@@ -8,6 +8,7 @@
 //! The leaves are those of golden archives. Ranges follow one another without holes and none crosses a segment. Sealing
 //! reads what is durable and appends like any producer, so that no group waits for it.
 
+use crate::buffer::Aligned;
 use crate::error::{Error, Finding, FindingKind, code};
 use crate::queue::{Encoded, Item, Load, Slot};
 use crate::reader::LogReader;
@@ -22,8 +23,13 @@ use aos_format::merkle::{Peaks, root};
 use aos_format::offset::{Offset, segment_file_name};
 use aos_format::record::{Draft, RecordView, StreamId};
 use aos_format::segment::{Identity, SEGMENT_HEADER_LEN};
-use std::ops::Deref;
+use std::cell::RefCell;
+use std::ops::{Deref, Range};
+use std::rc::Rc;
 use std::sync::Arc;
+
+/// Bytes that a reader reads at once.
+const WINDOW_LEN: u64 = 1 << 20;
 
 /// The leaves of a range of a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,8 +109,53 @@ impl LogReader {
     /// # Errors
     /// [`Error::Finding`] where a frame is damaged, [`Error::Disk`].
     pub fn leaves(&self, start: Offset, end: Offset) -> Result<Sealable, Error> {
+        let stop = self.identity().stride.segment_end(start);
+        let window = RefCell::new(Window::default());
         leaves(self.identity(), start, end, |at, len| {
-            self.read_range(at.0..at.0 + len as u64)
+            window.borrow_mut().piece(self, at, len, stop)
+        })
+    }
+}
+
+/// Bytes read ahead, of which pieces are lent.
+#[derive(Default)]
+struct Window {
+    at: u64,
+    bytes: Rc<Aligned>,
+}
+
+/// Bytes of a [`Window`], which may have moved on since.
+struct Piece {
+    bytes: Rc<Aligned>,
+    range: Range<usize>,
+}
+
+impl Deref for Piece {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.range.clone()]
+    }
+}
+
+impl Window {
+    /// `len` bytes from `at` on, which end at or below `stop`.
+    fn piece(
+        &mut self,
+        reader: &LogReader,
+        at: Offset,
+        len: usize,
+        stop: Offset,
+    ) -> Result<Piece, Error> {
+        let end = at.0 + len as u64;
+        if at.0 < self.at || end > self.at + self.bytes.len() as u64 {
+            let ahead = (at.0 + WINDOW_LEN).min(stop.0).max(end);
+            self.bytes = Rc::new(reader.read_range(at.0..ahead)?);
+            self.at = at.0;
+        }
+        let from = (at.0 - self.at) as usize;
+        Ok(Piece {
+            bytes: self.bytes.clone(),
+            range: from..from + len,
         })
     }
 }

@@ -6,9 +6,10 @@ use aos_format::digest::Digest;
 use aos_format::event::{Event, Seal};
 use aos_format::frame::Kind;
 use aos_format::merkle::{Peaks, root};
-use aos_format::offset::Offset;
+use aos_format::offset::{Offset, Stride};
 use aos_format::record::StreamId;
 use aos_store::{Log, LogReader, Mode, Options, Source};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn sealing(mode: Mode) -> Options {
@@ -149,4 +150,95 @@ fn a_control_record_takes_the_number_that_a_seal_left() {
     let (ticket, seq) = log.append_control(item).unwrap();
     log.wait(ticket).unwrap();
     assert_eq!(seq, head.seq + 1);
+}
+
+/// Compares what is found from the end with the index, for ways of many lengths. Returns how often all streams were proven to
+/// be met before the log's start was, and how often not.
+fn heads_are_true(reader: &LogReader) -> (u64, u64) {
+    let (tail, index) = (reader.tail().unwrap(), reader.index().unwrap());
+    let runs = index.rows.runs.values();
+    let runs = runs.map(|row| (StreamId::run(row.run), (row.head, row.seq)));
+    let others = index.rows.streams.iter();
+    let others = others.map(|(stream, head)| (*stream, (head.offset, head.seq)));
+    let all: BTreeMap<StreamId, (Offset, u64)> = runs.chain(others).collect();
+    let (mut proven, mut open) = (0, 0);
+    for limit in [1, 300, 1_000, 4_096, 9_000, 20_000, u64::MAX] {
+        let heads = reader.heads(&tail, limit).unwrap();
+        for (stream, head) in &heads.streams {
+            assert_eq!(all.get(stream), Some(head));
+        }
+        match heads.complete {
+            true => assert_eq!(heads.streams, all, "all within {limit} of {}", tail.end),
+            false => assert!(limit < tail.end.0, "the whole way shows everything"),
+        }
+        proven += u64::from(heads.complete && limit < tail.end.0);
+        open += u64::from(!heads.complete);
+    }
+    (proven, open)
+}
+
+#[test]
+fn heads_found_from_the_end_are_those_of_the_index_and_said_to_be_all_only_where_they_are() {
+    let (mut proven, mut open) = (0, 0);
+    for seed in 0..60 {
+        let disk = SimDisk::new();
+        let (mut world, mut rng) = (World::default(), Rng(seed));
+        for _ in 0..4 {
+            let options = Options {
+                seal: rng.below(4) > 0,
+                ..sealing(Mode::Inline)
+            };
+            let (log, _) = Log::open(Arc::new(disk.clone()), path(), &options).unwrap();
+            let accepted = world.accepted.len();
+            world.resume(&log, accepted);
+            let count = 1 + rng.below(40) as usize;
+            work(&log, &mut world, &mut rng, count).unwrap();
+            log.flush().unwrap();
+            let counts = heads_are_true(&reader(&disk));
+            (proven, open) = (proven + counts.0, open + counts.1);
+            if rng.below(3) > 0 {
+                log.close().unwrap();
+            } else {
+                drop(log);
+            }
+            let counts = heads_are_true(&reader(&disk));
+            (proven, open) = (proven + counts.0, open + counts.1);
+        }
+    }
+    assert!(proven > 100 && open > 100, "{proven} proven, {open} open");
+}
+
+/// A log of one long run, behind the first record of another one where that is asked for.
+fn long_run(hidden: bool) -> SimDisk {
+    let disk = SimDisk::new();
+    let options = Options {
+        stride: Stride::from_log2(14).unwrap(),
+        ..sealing(Mode::Inline)
+    };
+    let (log, _) = Log::open(Arc::new(disk.clone()), path(), &options).unwrap();
+    let mut world = World::default();
+    let starts = (1..=2).map(|n| (run_stream(n), Event::Start(start(n))));
+    let mut events: Vec<(StreamId, Event)> = starts.skip(usize::from(!hidden)).collect();
+    events.extend((0..600).map(|_| (run_stream(2), Event::Step(step("/do/0/step", b"1")))));
+    for (stream, event) in events {
+        let item = world.next(stream, event, Vec::new());
+        log.append(item.draft, item.kind, item.seq).unwrap();
+    }
+    log.close().unwrap();
+    disk
+}
+
+#[test]
+fn a_long_run_is_known_to_be_alone_from_the_end_of_its_log() {
+    let limit = 8_192;
+    let found = [false, true].map(|hidden| {
+        let reader = reader(&long_run(hidden));
+        let tail = reader.tail().unwrap();
+        assert!(tail.end.0 > 10 * limit, "{}", tail.end);
+        reader.heads(&tail, limit).unwrap()
+    });
+    for heads in &found {
+        assert_eq!(heads.streams.len(), 2, "the run and the control stream");
+    }
+    assert_eq!(found.map(|heads| heads.complete), [true, false]);
 }
