@@ -51,6 +51,7 @@ mod perturb;
 mod report;
 mod rerun;
 mod rules;
+mod sealed;
 mod slice;
 mod start;
 mod whatif;
@@ -59,9 +60,11 @@ mod world;
 pub use bisect::{Bisected, bisect};
 pub use bulk::{Pairs, bulk, pair_by_key};
 pub use ignore::{RULE_LEN_MAX, RuleError, Rules};
-pub use input::{Authenticate, Input, RunAt, VERIFIED_BYTES};
+pub use input::{Authenticate, Called, Input, RunAt, VERIFIED_BYTES};
 pub use minimize::{Minimized, minimize};
-pub use perturb::{Follows, Perturbed, perturb};
+pub use perturb::{
+    Child, Follows, Perturbed, Skipped, TRACE_MARK, Trace, perturb, processes, trace,
+};
 pub use report::*;
 pub use whatif::{Exchange, WhatIf, what_if};
 pub use world::World;
@@ -85,7 +88,8 @@ pub struct Options<'a> {
     pub probe: Option<&'a Probe<'a>>,
     /// Whether causes are looked for.
     pub causes: bool,
-    /// Records of a run that are read at most; what bounds the memory. From 1.
+    /// Runs of up to so many records are read whole; what bounds the memory. Of longer ones 20,000 behind the first difference
+    /// are read, and experiments begin at the newest checkpoint before it, if one stands among half as many records. From 1.
     pub events_max: u64,
     /// Rows of the alignment that a report lists.
     pub rows_max: usize,

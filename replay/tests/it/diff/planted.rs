@@ -81,7 +81,7 @@ pub fn honest() -> Work {
 }
 
 /// As [`honest`], with one more member.
-fn with_member(name: &'static str, value: impl Fn() -> String + Send + Sync + 'static) -> Work {
+pub fn with_member(name: &'static str, value: impl Fn() -> String + Send + Sync + 'static) -> Work {
     let honest = honest();
     Arc::new(move |arguments: &Value, random: &mut Stream| {
         let given = honest(arguments, random)?;
