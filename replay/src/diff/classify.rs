@@ -5,15 +5,18 @@
 //! derived history takes the place of the first for the next round.
 
 use super::compare::{Compared, refer};
-use super::event::{NormEvent, key, same};
+use super::event::{NormEvent, Stock, key, same};
+use super::locate::Track;
 use super::report::{Cause, Class, Experiment, FieldDiff, Pair, Report, Status};
-use super::rerun::{Answers, Derived, Kitchen, Recipe, Stopped, graft_of, kitchen};
+use super::rerun::{Answers, Derived, Kitchen, Recipe, Resume, Stopped, graft_of, kitchen};
 use super::rules;
 use super::start;
 use super::{Options, Shelves};
 use crate::error::Error;
 use aos_format::frame::Kind;
 use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Rounds before the rest is left unexplained.
 const ROUNDS_MAX: usize = 8;
@@ -57,6 +60,8 @@ pub(crate) struct Case<'c, 'a, 'i> {
     pub base: Vec<NormEvent>,
     /// The second history.
     pub target: Vec<NormEvent>,
+    /// Which of the events read of each side these are.
+    pub windows: [Range<usize>; 2],
     /// Fields of START that were explained without deriving anything.
     pub overlay: BTreeSet<&'static str>,
     /// Whether each side's own history can be derived again; none before it was tried.
@@ -77,33 +82,26 @@ pub(crate) fn causes(
     shelves: &Shelves,
     options: &Options<'_>,
 ) -> Result<(), Error> {
-    let [a, b] = &compared.halves;
-    let whole = a.from == 1 && b.from == 1 && !a.cut && !b.cut;
-    let cook = |side: usize| -> Result<Kitchen, Error> {
-        let half = &compared.halves[side];
-        let events: &[NormEvent] = if whole { &half.events } else { &[] };
-        let input = compared.inputs[side];
-        kitchen(input, &half.start, events, &shelves[side], &options.skills)
-    };
-    let kitchens = [cook(0)?, cook(1)?];
+    let windows = [window(compared, 0), window(compared, 1)];
+    let kitchens = [
+        cook(compared, 0, &windows, shelves, options)?,
+        cook(compared, 1, &windows, shelves, options)?,
+    ];
+    let events = |side: usize| compared.halves[side].events[windows[side].clone()].to_vec();
     let mut case = Case {
         compared,
         options,
         recipe: kitchens[0].recipe.clone().ok(),
         kitchens,
-        base: a.events.clone(),
-        target: b.events.clone(),
+        base: events(0),
+        target: events(1),
+        windows,
         overlay: BTreeSet::new(),
         reproducible: [None, None],
         notes: Vec::new(),
         derived: 0,
         experiments: 0,
     };
-    if !whole {
-        // Positions are those of what was read; both begin at the last event known to be equal.
-        case.base.drain(..compared.first.0);
-        case.target.drain(..compared.first.1);
-    }
     let mut causes = case.start_level(report)?;
     case.rounds(&mut causes)?;
     let state = report.first.state.is_some();
@@ -114,6 +112,57 @@ pub(crate) fn causes(
     report.cost.experiments = case.experiments;
     report.causes = causes;
     Ok(())
+}
+
+/// The events of a side that experiments have to give: from START, or from the checkpoint on, or from the difference where
+/// nothing can be derived; as far as they were read.
+fn window(compared: &Compared<'_, '_>, side: usize) -> Range<usize> {
+    let first = [compared.first.0, compared.first.1][side];
+    let from = match &compared.foothold {
+        _ if rooted(compared) => 0,
+        Some(foothold) => foothold.at[side].min(first),
+        None => first,
+    };
+    from..compared.halves[side].events.len()
+}
+
+/// Whether both histories were read from their STARTs.
+fn rooted(compared: &Compared<'_, '_>) -> bool {
+    compared.halves.iter().all(|half| half.from == 1)
+}
+
+/// Gathers what a side is made again from.
+fn cook(
+    compared: &Compared<'_, '_>,
+    side: usize,
+    windows: &[Range<usize>; 2],
+    shelves: &Shelves,
+    options: &Options<'_>,
+) -> Result<Kitchen, Error> {
+    let half = &compared.halves[side];
+    let input = compared.inputs[side];
+    let events = &half.events[windows[side].clone()];
+    let start = NormEvent::read(input, &half.start, &mut Stock::new())?;
+    let derivable = rooted(compared) || compared.foothold.is_some();
+    let first = start.as_ref().filter(|_| derivable);
+    let skills = &options.skills;
+    let mut kitchen = kitchen(input, &half.start, first, events, &shelves[side], skills)?;
+    let foothold = compared.foothold.as_ref().filter(|_| !rooted(compared));
+    if let (Some(foothold), Ok(recipe)) = (foothold, &mut kitchen.recipe) {
+        let own = &compared.halves[foothold.side];
+        let mut track = Track::new(compared.inputs[foothold.side], own.at);
+        let before = &own.events[foothold.at[foothold.side] - 1];
+        match Resume::read(recipe, &mut track, &foothold.record, before)? {
+            Some(resume) => recipe.resume = Some(Arc::new(resume)),
+            None => {
+                kitchen.recipe = Err(format!(
+                    "a build that reads the checkpoint at offset {}",
+                    foothold.record.offset()
+                ));
+            }
+        }
+    }
+    Ok(kitchen)
 }
 
 impl Case<'_, '_, '_> {
@@ -163,7 +212,7 @@ impl Case<'_, '_, '_> {
         if let Some(known) = self.reproducible[side] {
             return known;
         }
-        let recorded = self.compared.halves[side].events.clone();
+        let recorded = self.recorded(side).to_vec();
         let Ok(mut recipe) = self.kitchens[side].recipe.clone() else {
             self.reproducible[side] = Some(false);
             return false;
@@ -213,6 +262,10 @@ impl Case<'_, '_, '_> {
         let both = self.base.first().zip(self.target.first());
         let Some((a, b)) = both.filter(|(a, b)| a.kind == Kind::Start && b.kind == Kind::Start)
         else {
+            if self.recipe.is_some() {
+                self.control(0);
+                self.recipe = self.kitchens[0].recipe.clone().ok();
+            }
             return Ok(Vec::new());
         };
         if self.equal(a, b) {
@@ -296,7 +349,12 @@ impl Case<'_, '_, '_> {
         let digest_equal = self.compared.lens.same_run
             && next.is_none()
             && self.base.last().map(|e| e.digest) == self.target.last().map(|e| e.digest);
+        let cut = self.compared.halves.iter().any(|half| half.cut);
         let outcome = match next {
+            None if cut => format!(
+                "gives the second history as far as it was read, up to event {}",
+                self.target.last().map_or(0, |event| event.lane_seq)
+            ),
             None if digest_equal => "gives the second history, byte for byte".into(),
             None => "gives the second history".into(),
             Some(0) => "the histories still part at START".into(),
@@ -457,8 +515,13 @@ impl Case<'_, '_, '_> {
         }
     }
 
+    /// The events of a side that experiments have to give.
+    fn recorded(&self, side: usize) -> &[NormEvent] {
+        &self.compared.halves[side].events[self.windows[side].clone()]
+    }
+
     /// Answers of the second side.
     pub fn their_answers(&self) -> Answers {
-        Answers::of(&self.compared.halves[1].events)
+        Answers::of(self.recorded(1))
     }
 }

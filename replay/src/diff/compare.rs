@@ -6,7 +6,7 @@ use super::event::{Lens, NormEvent, Stock, check_chain, key, read_all, same};
 use super::fields::{self, Fields};
 use super::ignore::Rules;
 use super::input::{Input, RunAt, class_of, fault};
-use super::locate::{Parting, Track, part};
+use super::locate::{Parting, Probe, Track, part};
 use super::report::{
     Alignment, Authenticated, Cause, Class, Cost, Experiment, First, Op, Pair, Report, Row, SCHEMA,
     Side, Slice, Status, Verdict,
@@ -17,6 +17,7 @@ use crate::finding::Finding;
 use aos_format::digest::Digest;
 use aos_format::event::Event;
 use aos_format::frame::Kind;
+use aos_format::offset::Offset;
 use aos_format::record::{VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED};
 use aos_store::StoredRecord;
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub(crate) const CONTEXT: usize = 3;
 const ROW_PATHS_MAX: usize = 4;
 /// Events before the first difference that are read of a run too long to be read whole.
 const BEFORE: u64 = 1_000;
+/// Events behind the first difference that are read of such a run.
+const BEHIND: u64 = 20_000;
 
 /// One side of a pair, read as far as the comparison needs it.
 pub(crate) struct Half {
@@ -45,12 +48,23 @@ pub(crate) struct Half {
     pub ended: bool,
 }
 
+/// A checkpoint of one side that stands before the first difference: both histories can be derived from it, since they are
+/// equal up to there.
+pub(crate) struct Foothold {
+    pub side: usize,
+    pub record: StoredRecord,
+    /// Position of the first event behind it among the events read of each side, at least 1.
+    pub at: [usize; 2],
+}
+
 /// Two runs side by side.
 pub(crate) struct Compared<'a, 'i> {
     pub inputs: [&'a Input<'i>; 2],
     pub halves: [Half; 2],
     pub lens: Lens,
     pub rules: &'a Rules,
+    /// Where runs too long to be read from START are derived from.
+    pub foothold: Option<Foothold>,
     /// Position of the first difference among the events read of each side.
     pub first: (usize, usize),
     /// The events from there on.
@@ -232,10 +246,13 @@ fn compare_tracks<'a, 'i>(
         Parting::Equal => runs[0].records.max(runs[1].records),
         Parting::Prefix { common } | Parting::After { common } => common,
     };
+    let found = checkpoint([&mut *a, &mut *b], runs, parting, options)?;
+    let from = found.as_ref().map(|(_, _, probe)| probe.lane_seq);
     let halves = [
-        half(a, runs[0], inputs[0], parting, common, options)?,
-        half(b, runs[1], inputs[1], parting, common, options)?,
+        half(a, runs[0], inputs[0], parting, (common, from), options)?,
+        half(b, runs[1], inputs[1], parting, (common, from), options)?,
     ];
+    let foothold = found.and_then(|(side, record, _)| foothold(side, record, &halves));
     for (index, half) in halves.iter().enumerate() {
         let side = if index == 0 {
             &mut report.a
@@ -246,6 +263,8 @@ fn compare_tracks<'a, 'i>(
         if half.from == 1 && !half.cut && side.authenticated == Authenticated::Probes {
             side.authenticated = Authenticated::Run;
         }
+        let rests = rests_on(&mut tracks[index], half, parting, common)?;
+        side.sealed = sealed(inputs[index], &mut tracks[index], &rests)?;
     }
     let lens = Lens {
         same_run: runs[0].run == runs[1].run,
@@ -255,6 +274,7 @@ fn compare_tracks<'a, 'i>(
         halves,
         lens,
         rules: &options.rules,
+        foothold,
         first: (0, 0),
         lines: Vec::new(),
     };
@@ -266,6 +286,16 @@ fn compare_tracks<'a, 'i>(
     let (first, hidden) = first_difference(&compared);
     compared.first = first;
     report.ignored_differences = hidden;
+    if hidden > 0 {
+        // Rules passed over differences: the verdict rests on a later event.
+        for (index, at) in [first.0, first.1].into_iter().enumerate() {
+            let event = compared.halves[index].events.get(at).map(|e| e.offset);
+            let rests: Vec<Offset> = event.into_iter().collect();
+            let holds = sealed(inputs[index], &mut tracks[index], &rests)?;
+            let side = [&mut report.a, &mut report.b].into_iter().nth(index);
+            side.into_iter().for_each(|side| side.sealed &= holds);
+        }
+    }
     let [left, right] = &compared.halves;
     report.alignment.common = match left.events.get(first.0).or(right.events.get(first.1)) {
         Some(event) => event.lane_seq.saturating_sub(1),
@@ -295,13 +325,22 @@ fn compare_tracks<'a, 'i>(
     Ok(Some(compared))
 }
 
+/// Events behind the first difference that are read of a run too long to be read whole: more where rules may pass over it.
+fn behind(options: &Options<'_>) -> u64 {
+    if options.rules.is_empty() {
+        options.events_max.min(BEHIND)
+    } else {
+        options.events_max
+    }
+}
+
 /// Reads one side as far as the comparison needs it, and checks that what was read holds together.
 fn half<'a>(
     track: &mut Track<'a>,
     at: RunAt,
     input: &Input<'_>,
     parting: Parting,
-    common: u64,
+    (common, checkpoint): (u64, Option<u64>),
     options: &Options<'_>,
 ) -> Result<Half, Error> {
     let start = track.nth(1)?.ok_or(Error::NoRun { run: at.run })?;
@@ -315,11 +354,15 @@ fn half<'a>(
     let (from, to) = if at.records <= options.events_max {
         (1, at.records)
     } else if common == 0 || parting == Parting::Equal {
-        (1, options.events_max)
+        (1, behind(options))
     } else {
         let last_equal = track.at(common)?.seq;
-        let from = last_equal.saturating_sub(BEFORE).max(1);
-        (from, last_equal + options.events_max)
+        let mut from = last_equal.saturating_sub(BEFORE);
+        if let Some(number) = checkpoint {
+            let there = track.at(number)?.seq;
+            from = from.min(there.saturating_sub(CONTEXT as u64));
+        }
+        (from.max(1), last_equal + behind(options))
     };
     let proven = input.authenticated() != Authenticated::Probes;
     // What is equal and proven to be whole need not be read.
@@ -356,6 +399,74 @@ fn half<'a>(
     })
 }
 
+/// The records of a side that a verdict rests on: START, the last equal event and the first that differs, which between them
+/// prove all events before; the newest one where no event differs.
+fn rests_on(
+    track: &mut Track<'_>,
+    half: &Half,
+    parting: Parting,
+    common: u64,
+) -> Result<Vec<Offset>, Error> {
+    let mut rests = vec![half.start.offset()];
+    if let Parting::After { .. } = parting {
+        if common > 0 {
+            rests.push(track.at(common)?.offset);
+        }
+        rests.push(track.at(common + 1)?.offset);
+    } else {
+        rests.push(half.at.head);
+    }
+    Ok(rests)
+}
+
+/// Whether records stand in sealed ranges that have their roots; where one has another, that is the track's fault.
+fn sealed(input: &Input<'_>, track: &mut Track<'_>, rests: &[Offset]) -> Result<bool, Error> {
+    input.sealed(rests).inspect_err(|_| track.failed = true)
+}
+
+/// The newest checkpoint before the difference of histories of which one is too long to be read whole, on the first side that
+/// has one; where causes are looked for.
+fn checkpoint(
+    tracks: [&mut Track<'_>; 2],
+    runs: [RunAt; 2],
+    parting: Parting,
+    options: &Options<'_>,
+) -> Result<Option<(usize, StoredRecord, Probe)>, Error> {
+    let long = runs.iter().any(|run| run.records > options.events_max);
+    let Parting::After { common } = parting else {
+        return Ok(None);
+    };
+    if !long || !options.causes || common == 0 {
+        return Ok(None);
+    }
+    for (side, track) in tracks.into_iter().enumerate() {
+        let last_equal = track.at(common)?.seq;
+        let found = track.checkpoint(last_equal, options.events_max / 2)?;
+        if let Some((record, probe)) = found {
+            return Ok(Some((side, record, probe)));
+        }
+    }
+    Ok(None)
+}
+
+/// Where a checkpoint stands among the events read, if its place was read on both sides.
+fn foothold(side: usize, record: StoredRecord, halves: &[Half; 2]) -> Option<Foothold> {
+    let own = &halves[side].events;
+    let here = own.iter().position(|event| event.seq > record.seq())?;
+    let before = own.get(here.checked_sub(1)?)?;
+    let other = &halves[1 - side].events;
+    let there = other
+        .iter()
+        .position(|event| event.digest == before.digest)?
+        + 1;
+    let at = if side == 0 {
+        [here, there]
+    } else {
+        [there, here]
+    };
+    Some(Foothold { side, record, at })
+}
+
 /// What a report says of a side's run.
 fn describe(side: &mut Side, half: &Half, track: &mut Track<'_>) -> Result<(), Error> {
     let head = track.head()?;
@@ -386,13 +497,19 @@ fn describe(side: &mut Side, half: &Half, track: &mut Track<'_>) -> Result<(), E
 /// Where the events first differ in a way that counts, and how many differences rules hid before that.
 fn first_difference(compared: &Compared<'_, '_>) -> ((usize, usize), u64) {
     let [a, b] = &compared.halves;
-    // Both begin at the same event of the first lane, or at the start.
-    let shared = a.events.first().map_or(0, |event| event.lane_seq);
-    let offset = b.events.iter().position(|event| event.lane_seq >= shared);
-    let (mut i, mut j) = (0, offset.unwrap_or(0));
-    let lane = b.events.get(j).map_or(0, |event| event.lane_seq);
-    while a.events.get(i).is_some_and(|event| event.lane_seq < lane) {
-        i += 1;
+    // From the first event of the first lane on that was read of both; numbers of other lanes say nothing here.
+    let first_lane = |events: &[NormEvent], number: u64| {
+        let there = |event: &NormEvent| event.lane == 0 && event.lane_seq >= number;
+        events.iter().position(there)
+    };
+    let (mut i, mut j) = (0, 0);
+    if a.from > 1 || b.from > 1 {
+        let number =
+            |at: Option<usize>, events: &[NormEvent]| at.map_or(0, |at| events[at].lane_seq);
+        let begins = number(first_lane(&a.events, 0), &a.events)
+            .max(number(first_lane(&b.events, 0), &b.events));
+        i = first_lane(&a.events, begins).unwrap_or(a.events.len());
+        j = first_lane(&b.events, begins).unwrap_or(b.events.len());
     }
     let mut hidden = 0;
     while let (Some(x), Some(y)) = (a.events.get(i), b.events.get(j)) {

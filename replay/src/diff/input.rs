@@ -1,6 +1,8 @@
 //! The two sides: where records come from, and whether they may be trusted.
 
+use super::locate::Track;
 use super::report::{Authenticated, Class, Fault, Side};
+use super::sealed::Sealed;
 use crate::error::Error;
 use crate::finding::{Finding, FindingKind, code};
 use crate::verify::verify;
@@ -8,21 +10,28 @@ use aos_format::digest::{Digest, RunId};
 use aos_format::event::Event;
 use aos_format::frame::Kind;
 use aos_format::offset::Offset;
-use aos_format::record::StreamId;
+use aos_format::record::{StreamId, VOLATILE_GENERATION, VOLATILE_KEY};
 use aos_format::segment::Identity;
-use aos_store::{Index, LogReader, RunRow, Source, StoredRecord, TailState};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use aos_store::{Index, LogReader, RunRow, Source, StoredRecord, Tail, TailState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Logs up to this size are verified whole before anything is compared, unless the caller asks for something else.
 pub const VERIFIED_BYTES: u64 = 64 << 20;
+/// How much of the end of a log is looked at before the whole is read.
+const LOOKED_AT_BYTES: u64 = 32 << 20;
+/// Records of the control stream that are looked at before the whole log is read.
+const CONTROL_MAX: u64 = 10_000;
 
 /// How a log is authenticated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Authenticate {
-    /// Every byte of logs up to [`VERIFIED_BYTES`]; of larger ones the runs that are compared, or the records read.
+    /// Every byte of logs up to [`VERIFIED_BYTES`]; of larger ones as [`Authenticate::Sealed`].
     #[default]
     Auto,
+    /// Of any log what is read: records must hold together, and the ranges of seals that hold those on which the verdict
+    /// rests must have the roots that the seals give them.
+    Sealed,
     /// Every byte.
     Full,
 }
@@ -36,6 +45,21 @@ pub struct Input<'a> {
     findings: Vec<Finding>,
     damage: Option<Class>,
     reads: AtomicU64,
+    indexed: AtomicBool,
+    tail: Option<Tail>,
+    recent: OnceLock<Recent>,
+    sealed: Sealed,
+}
+
+/// What the end of a log shows without the rest being read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recent {
+    /// Runs whose newest record stands there.
+    runs: Vec<RunAt>,
+    /// Whether there are no others.
+    complete: bool,
+    /// The newest record of the control stream, if it stands there, and its number.
+    pub control: Option<(Offset, u64)>,
 }
 
 impl std::fmt::Debug for Input<'_> {
@@ -62,7 +86,11 @@ impl<'a> Input<'a> {
         let mut input = Input::new(name, reader);
         input.log = Some(reader);
         let tail = reader.tail()?;
-        let whole = how == Authenticate::Full || tail.end.0 <= VERIFIED_BYTES;
+        let whole = match how {
+            Authenticate::Full => true,
+            Authenticate::Auto => tail.end.0 <= VERIFIED_BYTES,
+            Authenticate::Sealed => false,
+        };
         if whole {
             let verified = verify(reader, workers)?;
             input.authenticated = Authenticated::Full;
@@ -71,6 +99,7 @@ impl<'a> Input<'a> {
             input.findings.push(finding.into());
         }
         input.damage = judge(reader, &tail.state, &input.findings)?;
+        input.tail = Some(tail);
         Ok(input)
     }
 
@@ -94,6 +123,10 @@ impl<'a> Input<'a> {
             findings: Vec::new(),
             damage: None,
             reads: AtomicU64::new(0),
+            indexed: AtomicBool::new(false),
+            tail: None,
+            recent: OnceLock::new(),
+            sealed: Sealed::default(),
         }
     }
 
@@ -124,60 +157,109 @@ impl<'a> Input<'a> {
 
     /// The run with that id.
     ///
-    /// Of a log too large to be folded in a moment its last segment is looked at first: a run whose newest record stands
-    /// there is found without reading the rest.
+    /// Of a log that is not verified whole its end is looked at first: a run whose newest record stands there is found without
+    /// reading the rest.
     ///
     /// # Errors
     /// [`Error::NoRun`], [`Error::Store`].
     pub fn run(&self, run: RunId) -> Result<RunAt, Error> {
-        if let Some(found) = self.newest()?.into_iter().find(|at| at.run == run) {
-            return Ok(found);
+        let recent = self.recent()?;
+        if let Some(found) = recent.runs.iter().find(|at| at.run == run) {
+            return Ok(*found);
         }
-        let index = self.source.index()?;
+        if recent.complete {
+            return Err(Error::NoRun { run });
+        }
+        let index = self.index()?;
         let row = index.rows.runs.get(&run).ok_or(Error::NoRun { run })?;
         Ok(RunAt::of(row))
     }
 
-    /// Runs whose newest record stands in the last segment of a log beyond [`VERIFIED_BYTES`]; none of other sources.
+    /// All runs of a log that is not verified whole, where its end shows that there are no others; `None` where only
+    /// the index tells.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn newest(&self) -> Result<Vec<RunAt>, Error> {
-        let Some(log) = self.log else {
-            return Ok(Vec::new());
+    pub fn all(&self) -> Result<Option<&[RunAt]>, Error> {
+        let recent = self.recent()?;
+        Ok(recent.complete.then_some(&recent.runs))
+    }
+
+    /// What a run is known by, as its START says; as the index says where there is one anyway.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when the run does not begin with one; [`Error::Store`].
+    pub fn called(&self, at: RunAt) -> Result<Called, Error> {
+        let none = Error::NoRun { run: at.run };
+        if self.authenticated != Authenticated::Probes {
+            return self.row(at.run)?.map(Called::of).ok_or(none);
+        }
+        let record = Track::new(self, at).nth(1)?.ok_or(none)?;
+        let view = record.view()?;
+        let Ok((_, Event::Start(start))) = Event::decode(Kind::Start, view.det()) else {
+            let found = Finding::at(code::LINK, record.offset().0, "a START", "another record");
+            return Err(Error::Unreadable(Box::new(found.stream(at.stream()))));
         };
-        let tail = log.tail()?;
-        if tail.end.0 <= VERIFIED_BYTES || self.damage.is_some() {
-            return Ok(Vec::new());
+        let key = view.volatile_tag(VOLATILE_KEY).map(String::from_utf8_lossy);
+        let generation = view.volatile_tag(VOLATILE_GENERATION);
+        let generation = generation.and_then(|bytes| bytes.try_into().ok());
+        Ok(Called {
+            run: at.run,
+            namespace: start.namespace,
+            name: start.name,
+            key: key.unwrap_or_default().into_owned(),
+            generation: generation.map(u64::from_le_bytes).unwrap_or_default(),
+        })
+    }
+
+    /// What the end of a log that is not verified whole shows; nothing of other sources.
+    fn recent(&self) -> Result<&Recent, Error> {
+        if let Some(known) = self.recent.get() {
+            return Ok(known);
         }
-        // A segment that has just begun holds few heads; the one before it too, then.
-        let stride = log.identity().stride;
-        let last = stride.segment_start(Offset(tail.end.0 - 1));
-        let from = Offset(last.0.saturating_sub(stride.bytes()));
-        let mut newest: Vec<RunAt> = Vec::new();
-        for record in log.scan(from)? {
-            let record = match record {
-                Ok(record) => record,
-                Err(aos_store::Error::Finding(_)) => break,
-                Err(error) => return Err(error.into()),
-            };
-            let Some(run) = record.stream()?.as_run() else {
-                continue;
-            };
-            let at = RunAt {
-                run,
-                head: record.offset(),
-                records: record.seq(),
-            };
-            match newest.last_mut().filter(|known| known.run == run) {
-                Some(known) => *known = at,
-                None => {
-                    newest.retain(|known| known.run != run);
-                    newest.push(at);
-                }
+        let found = self.look_at_the_end()?;
+        Ok(self.recent.get_or_init(|| found))
+    }
+
+    fn look_at_the_end(&self) -> Result<Recent, Error> {
+        let mut recent = Recent::default();
+        let (Some(log), Some(tail)) = (self.log, &self.tail) else {
+            return Ok(recent);
+        };
+        if self.authenticated == Authenticated::Full || self.damage.is_some() {
+            return Ok(recent);
+        }
+        let heads = log.heads(tail, LOOKED_AT_BYTES)?;
+        recent.complete = heads.complete;
+        for (stream, (head, records)) in heads.streams {
+            if stream == StreamId::CONTROL {
+                recent.control = Some((head, records));
             }
+            recent
+                .runs
+                .extend(stream.as_run().map(|run| RunAt { run, head, records }));
         }
-        Ok(newest)
+        Ok(recent)
+    }
+
+    /// Whether each of these records stands in a sealed range that has the root its seal gives it. What is verified whole
+    /// needs no seal.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when a range has another root; [`Error::Store`].
+    pub(crate) fn sealed(&self, offsets: &[Offset]) -> Result<bool, Error> {
+        let Some(log) = self
+            .log
+            .filter(|_| self.authenticated == Authenticated::Probes)
+        else {
+            return Ok(false);
+        };
+        let recent = self.recent()?;
+        let mut all = true;
+        for offset in offsets {
+            all &= self.sealed.covers(log, recent, *offset)?;
+        }
+        Ok(all)
     }
 
     /// The row of a run, from the index.
@@ -185,7 +267,7 @@ impl<'a> Input<'a> {
     /// # Errors
     /// [`Error::Store`].
     pub fn row(&self, run: RunId) -> Result<Option<RunRow>, Error> {
-        Ok(self.source.index()?.rows.runs.get(&run).cloned())
+        Ok(self.index()?.rows.runs.get(&run).cloned())
     }
 
     /// What a report says of this side, without a run.
@@ -205,12 +287,40 @@ impl Source for Input<'_> {
     }
 
     fn index(&self) -> Result<Arc<Index>, aos_store::Error> {
+        self.indexed.store(true, Ordering::Relaxed);
         self.source.index()
     }
 
     fn read(&self, offset: Offset) -> Result<StoredRecord, aos_store::Error> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.source.read(offset)
+    }
+}
+
+/// What a run is known by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Called {
+    /// The run.
+    pub run: RunId,
+    /// Namespace of its workflow.
+    pub namespace: String,
+    /// Name of its workflow.
+    pub name: String,
+    /// Key it was started under.
+    pub key: String,
+    /// Generation of that key.
+    pub generation: u64,
+}
+
+impl Called {
+    fn of(row: RunRow) -> Called {
+        Called {
+            run: row.run,
+            namespace: row.namespace,
+            name: row.name,
+            key: row.key,
+            generation: row.generation,
+        }
     }
 }
 
@@ -272,6 +382,7 @@ pub(crate) fn class_of(finding: &Finding) -> Option<Class> {
             | code::LANES
             | code::IDENTITY
             | code::STREAM
+            | code::SEAL
             | code::LINK,
         ) => Some(Class::Tamper),
         (FindingKind::Corruption, _) => Some(Class::LogCorruption),
@@ -319,52 +430,37 @@ fn ends_too_early(reader: &LogReader, tail: &TailState) -> Result<bool, Error> {
 
 /// Records of the control stream.
 impl Input<'_> {
-    /// The DEFINITION of that digest, for a run whose START stands at `start`.
-    pub(crate) fn definition(
-        &self,
-        digest: Digest,
-        start: Offset,
-    ) -> Result<Option<StoredRecord>, Error> {
+    /// The DEFINITION of that digest.
+    pub(crate) fn definition(&self, digest: Digest) -> Result<Option<StoredRecord>, Error> {
         self.control(
-            start,
             |index| index.rows.definitions.get(&digest).copied(),
             |event| matches!(event, Event::Definition(definition) if definition.digest == digest),
         )
     }
 
-    /// The SEED of that commitment, for a run whose START stands at `start`.
-    pub(crate) fn seed(
-        &self,
-        commitment: Digest,
-        start: Offset,
-    ) -> Result<Option<StoredRecord>, Error> {
+    /// The SEED of that commitment.
+    pub(crate) fn seed(&self, commitment: Digest) -> Result<Option<StoredRecord>, Error> {
         self.control(
-            start,
             |index| index.rows.seeds.get(&commitment).copied(),
             |event| matches!(event, Event::Seed(seed) if seed.commitment == commitment),
         )
     }
 
-    /// Of a large log whose run began in its first segment only what stands before the run is read.
+    /// Where a short control stream was met at the end of a log, and nobody needed the index yet, it is gone through; else
+    /// the index knows.
     fn control(
         &self,
-        start: Offset,
         indexed: impl Fn(&Index) -> Option<Offset>,
         wanted: impl Fn(&Event) -> bool,
     ) -> Result<Option<StoredRecord>, Error> {
-        let large = match self.log {
-            Some(log) => log.tail()?.end.0 > VERIFIED_BYTES,
-            None => false,
-        };
-        if let Some(log) = self
-            .log
-            .filter(|log| large && start < log.identity().stride.segment_end(Offset(0)))
-        {
-            for record in log.scan(Offset(0))? {
-                let record = record?;
-                if record.offset() >= start {
-                    break;
-                }
+        let control = self.recent()?.control;
+        let short =
+            |at: &(Offset, u64)| at.1 <= CONTROL_MAX && !self.indexed.load(Ordering::Relaxed);
+        if let Some((head, records)) = control.filter(short) {
+            let mut at = head;
+            for _ in 0..records {
+                let record = self.read(at)?;
+                at = record.header().prev;
                 let control = matches!(record.kind(), Some(Kind::Definition | Kind::Seed));
                 if let Some(kind) = record.kind().filter(|_| control)
                     && let Ok((_, event)) = Event::decode(kind, record.view()?.det())
@@ -373,8 +469,9 @@ impl Input<'_> {
                     return Ok(Some(record));
                 }
             }
+            return Ok(None);
         }
-        let Some(at) = indexed(&*self.source.index()?) else {
+        let Some(at) = indexed(&*self.index()?) else {
             return Ok(None);
         };
         match self.read(at) {

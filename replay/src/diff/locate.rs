@@ -58,6 +58,33 @@ impl<'a> Track<'a> {
         self.run.run
     }
 
+    /// Where it is read from.
+    pub fn source(&self) -> &'a dyn Source {
+        self.source
+    }
+
+    /// The newest CHECKPOINT among the `limit` records that end with number `seq`, and where it stands.
+    pub fn checkpoint(
+        &mut self,
+        seq: u64,
+        limit: u64,
+    ) -> Result<Option<(StoredRecord, Probe)>, Error> {
+        let Some(mut record) = self.nth(seq)? else {
+            return Ok(None);
+        };
+        for _ in 0..limit {
+            if record.kind() == Some(Kind::Checkpoint) {
+                let probe = self.probe(&record)?;
+                return Ok(Some((record, probe)));
+            }
+            if record.seq() == 1 {
+                break;
+            }
+            record = self.read(record.header().prev, record.seq() - 1)?;
+        }
+        Ok(None)
+    }
+
     /// Reads a record of the stream and checks that it is number `seq` of it.
     fn read(&mut self, offset: Offset, seq: u64) -> Result<StoredRecord, Error> {
         self.reads += 1;

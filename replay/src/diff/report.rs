@@ -102,6 +102,10 @@ pub struct Side {
     pub events: u64,
     /// What stands behind this side: `full`, `run`, `probes`, `carrier`; see [`Authenticated`].
     pub authenticated: Authenticated,
+    /// Whether the records that the verdict rests on stand in sealed ranges of the log whose roots were computed again; of
+    /// logs that were not checked whole.
+    #[serde(default)]
+    pub sealed: bool,
     /// What is wrong with the bytes of this side.
     pub findings: Vec<Fault>,
 }

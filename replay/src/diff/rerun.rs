@@ -5,13 +5,15 @@
 
 use super::event::{NormEvent, Stock, names};
 use super::input::Input;
+use super::locate::Track;
 use crate::error::Error;
 use crate::reexecute::LogValues;
-use aos_engine::chain::{Chain, Emission};
+use aos_engine::chain::{Chain, Emission, Place};
 use aos_engine::fault::Fault;
 use aos_engine::history::{self, Values};
 use aos_engine::machine::{
-    Answer, Given, Machine, Need, Resolution, SEMANTICS, StartInfo, Substitute, Verdict, Waiting,
+    Answer, Given, Machine, Need, Resolution, SEMANTICS, StartInfo, StateError, Substitute,
+    Verdict, Waiting,
 };
 use aos_engine::material::{read_definition, read_seed};
 use aos_engine::seed::{RootSeed, RunSeed};
@@ -19,9 +21,9 @@ use aos_engine::skill::Skills;
 use aos_engine::value::Value;
 use aos_engine::workflow::Definition;
 use aos_format::digest::{Digest, RunId};
-use aos_format::event::{Event, Start};
+use aos_format::event::{Event, LaneHead, Start};
 use aos_format::frame::Kind;
-use aos_format::offset::{Offset, Stride};
+use aos_format::offset::Stride;
 use aos_store::{Log, Source, StoredRecord};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +40,17 @@ pub(crate) struct Recipe {
     pub stride: Stride,
     pub answers: Answers,
     pub substitutes: BTreeMap<String, Substitute>,
+    /// Where to begin, if not at START.
+    pub resume: Option<Arc<Resume>>,
+}
+
+/// A checkpoint that a run is derived from in place of its START, with the values that its state names.
+pub(crate) struct Resume {
+    state: Value,
+    lanes: Vec<LaneHead>,
+    /// Number of the CHECKPOINT in the run's stream.
+    seq: u64,
+    placed: BTreeMap<(u64, u8), (Value, Place)>,
 }
 
 /// Recorded answers by what asked for them.
@@ -212,19 +225,34 @@ pub(crate) struct Derived {
 impl Recipe {
     /// Derives the history, at most `limit` events of it.
     pub fn run(&self, limit: usize) -> Derived {
-        self.drive(self.machine(), Stock::new(), limit)
+        let stock = self.resume.as_ref().map(|resume| resume.stock());
+        self.drive(self.machine(), stock.unwrap_or_default(), limit)
     }
 
-    /// The machine before START.
+    /// The machine before START, or as the checkpoint says. A checkpoint that does not fit what was exchanged leaves it before
+    /// START: it derives something else then than what stands behind the checkpoint.
     pub fn machine(&self) -> Machine {
-        let mut machine = Machine::new(
-            self.definition.clone(),
-            self.skills.clone(),
-            Chain::new(self.run, self.seed.clone()),
-            self.info.clone(),
-            self.input.clone(),
-            self.stride,
-        );
+        let fresh = || {
+            Machine::new(
+                self.definition.clone(),
+                self.skills.clone(),
+                Chain::new(self.run, self.seed.clone()),
+                self.info.clone(),
+                self.input.clone(),
+                self.stride,
+            )
+        };
+        let mut machine = fresh();
+        if let Some(resume) = &self.resume {
+            let mut load = |seq: u64, slot: u8| {
+                let known = resume.placed.get(&(seq, slot)).cloned();
+                known.ok_or_else(|| StateError::missing(seq))
+            };
+            let chain = resume.chain(self);
+            if machine.restore(&resume.state, chain, &mut load).is_err() {
+                machine = fresh();
+            }
+        }
         machine.substitute(self.substitutes.clone());
         machine
     }
@@ -315,6 +343,86 @@ impl Recipe {
     }
 }
 
+impl Resume {
+    /// Reads a CHECKPOINT and the values that its state names; none where no machine of `recipe` can go on from it behind
+    /// `before`, the event in front of it.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Unreadable`].
+    pub fn read(
+        recipe: &Recipe,
+        track: &mut Track<'_>,
+        checkpoint: &StoredRecord,
+        before: &NormEvent,
+    ) -> Result<Option<Resume>, Error> {
+        let source = track.source();
+        let values = LogValues(source);
+        let values: &dyn Values = &values;
+        let Some((state, lanes)) = saved(values, checkpoint, before) else {
+            return Ok(None);
+        };
+        let mut resume = Resume {
+            state,
+            lanes,
+            seq: checkpoint.seq(),
+            placed: BTreeMap::new(),
+        };
+        let mut failed = None;
+        let mut placed = BTreeMap::new();
+        let mut load = |seq: u64, slot: u8| {
+            let record = match track.nth(seq) {
+                Ok(Some(record)) => record,
+                Ok(None) => return Err(StateError::missing(seq)),
+                Err(error) => {
+                    failed = Some(error);
+                    return Err(StateError::missing(seq));
+                }
+            };
+            let found =
+                history::placed_value(values, &record, slot).map_err(|e| StateError::from(&e))?;
+            placed.insert((seq, slot), found.clone());
+            Ok(found)
+        };
+        let mut machine = recipe.machine();
+        let restored = machine.restore(&resume.state, resume.chain(recipe), &mut load);
+        resume.placed = placed;
+        match (failed, restored) {
+            (Some(error), _) => Err(error),
+            (None, Ok(())) => Ok(Some(resume)),
+            (None, Err(_)) => Ok(None),
+        }
+    }
+
+    fn chain(&self, recipe: &Recipe) -> Chain {
+        let events = self.lanes.iter().map(|head| head.lane_seq).sum();
+        let lanes = self.lanes.clone();
+        Chain::resume(recipe.run, recipe.seed.clone(), lanes, self.seq, events)
+    }
+
+    /// The values by where they are stored.
+    fn stock(&self) -> Stock {
+        let value = |((seq, slot), (value, place)): (&(u64, u8), &(Value, Place))| {
+            ((*seq, *slot), (place.salt, value.shared()))
+        };
+        self.placed.iter().map(value).collect()
+    }
+}
+
+/// The state of a CHECKPOINT and the heads of its lanes, where it stands right behind `before`.
+fn saved(
+    values: &dyn Values,
+    checkpoint: &StoredRecord,
+    before: &NormEvent,
+) -> Option<(Value, Vec<LaneHead>)> {
+    let state = history::recorded_value(values, checkpoint, Kind::Checkpoint, "state").ok()?;
+    let Event::Checkpoint(event) = history::read_event(checkpoint).ok()? else {
+        return None;
+    };
+    let of_before = event.lanes.iter().find(|head| head.lane == before.lane)?;
+    let fits = event.lanes.first()?.lane == 0 && of_before.digest == before.digest;
+    fits.then_some((state, event.lanes))
+}
+
 /// What a side is made again from, or what is missing for that.
 pub(crate) struct Kitchen {
     pub recipe: Result<Recipe, String>,
@@ -336,12 +444,11 @@ impl Pantry {
         &mut self,
         input: &Input<'_>,
         digest: Digest,
-        start: Offset,
     ) -> Result<Result<Arc<Definition>, String>, Error> {
         if let Some(known) = self.definitions.get(&digest) {
             return Ok(known.clone());
         }
-        let at = input.definition(digest, start)?;
+        let at = input.definition(digest)?;
         let found = match at {
             None => Err("the workflow document is not in the log".into()),
             Some(record) => match read_definition(RunId([0; 16]), &record, &LogValues(input)) {
@@ -353,16 +460,11 @@ impl Pantry {
         Ok(found)
     }
 
-    fn seed(
-        &mut self,
-        input: &Input<'_>,
-        commitment: Digest,
-        start: Offset,
-    ) -> Result<Option<RootSeed>, Error> {
+    fn seed(&mut self, input: &Input<'_>, commitment: Digest) -> Result<Option<RootSeed>, Error> {
         if let Some(known) = self.seeds.get(&commitment) {
             return Ok(known.clone());
         }
-        let found = match input.seed(commitment, start)? {
+        let found = match input.seed(commitment)? {
             Some(record) => read_seed(&record, &LogValues(input)).ok().flatten(),
             None => None,
         };
@@ -394,13 +496,14 @@ pub(crate) fn registry(start: &Start, skills: &[Arc<Skills>]) -> Result<Arc<Skil
     })
 }
 
-/// Gathers what a side's run follows from. `events` are all events of the run.
+/// Gathers what a side's run follows from: `start` is its START, `events` the ones whose answers count.
 ///
 /// # Errors
 /// [`Error::Store`] when the disk fails.
 pub(crate) fn kitchen(
     input: &Input<'_>,
     start_record: &StoredRecord,
+    first: Option<&NormEvent>,
     events: &[NormEvent],
     pantry: &Mutex<Pantry>,
     skills: &[Arc<Skills>],
@@ -411,18 +514,19 @@ pub(crate) fn kitchen(
         definition: None,
         root: None,
     };
-    let Some(Event::Start(start)) = events.first().map(NormEvent::event) else {
-        return Ok(nothing("the whole history, from its START"));
+    let Some((first, Event::Start(start))) = first.map(|first| (first, first.event())) else {
+        return Ok(nothing(
+            "the whole history from its START, or a checkpoint before the difference",
+        ));
     };
     let Some(run) = view.stream().as_run() else {
         return Ok(nothing("a run"));
     };
-    let offset = start_record.offset();
     let info = start_info(start_record);
     let (definition, root) = {
         let mut pantry = pantry.lock().unwrap_or_else(PoisonError::into_inner);
-        let definition = pantry.definition(input, start.definition, offset)?;
-        (definition, pantry.seed(input, info.root_seed, offset)?)
+        let definition = pantry.definition(input, start.definition)?;
+        (definition, pantry.seed(input, info.root_seed)?)
     };
     let recipe = (|| {
         if start.behaviour.iter().any(|flag| flag == "imported") {
@@ -437,7 +541,7 @@ pub(crate) fn kitchen(
         let definition = definition.clone().map_err(|why| format!("code: {why}"))?;
         let skills = registry(&start, skills)?;
         let root = root.clone().ok_or("the root seed of the run")?;
-        let input_bytes = events[0].bytes("input").ok_or("the input's bytes")?;
+        let input_bytes = first.bytes("input").ok_or("the input's bytes")?;
         let value = Value::from_json(input_bytes).map_err(|error| error.to_string())?;
         // As it is derived now, or in one of the ways that are known.
         let ways = super::start::derivations(&root, run, run, &start, &info.key);
@@ -456,6 +560,7 @@ pub(crate) fn kitchen(
             stride: input.identity().stride,
             answers: Answers::of(events),
             substitutes: BTreeMap::new(),
+            resume: None,
         })
     })();
     Ok(Kitchen {
@@ -497,15 +602,7 @@ pub(crate) fn at_checkpoint(
 ) -> Option<Machine> {
     let values = LogValues(input);
     let values: &dyn Values = &values;
-    let saved = history::recorded_value(values, checkpoint, Kind::Checkpoint, "state").ok()?;
-    let Event::Checkpoint(event) = history::read_event(checkpoint).ok()? else {
-        return None;
-    };
-    let lanes = event.lanes;
-    let of_before = lanes.iter().find(|head| head.lane == before.lane)?;
-    if lanes.first()?.lane != 0 || of_before.digest != before.digest {
-        return None;
-    }
+    let (state, lanes) = saved(values, checkpoint, before)?;
     let events = lanes.iter().map(|head| head.lane_seq).sum();
     let chain = Chain::resume(
         recipe.run,
@@ -525,6 +622,6 @@ pub(crate) fn at_checkpoint(
             None => Err(aos_engine::machine::StateError::missing(seq)),
         }
     };
-    machine.restore(&saved, chain, &mut load).ok()?;
+    machine.restore(&state, chain, &mut load).ok()?;
     Some(machine)
 }

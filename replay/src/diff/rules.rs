@@ -183,7 +183,8 @@ fn checkpoint(case: &mut Case<'_, '_, '_>, scene: &Scene<'_>) -> Result<Option<T
         let Some(here) = events.get(scene.at) else {
             continue;
         };
-        if half.from != 1 || here.offset.some().is_none() && side == 0 {
+        let long = half.at.records > case.options.events_max;
+        if half.from != 1 || long || here.offset.some().is_none() && side == 0 {
             continue;
         }
         let input = case.compared.inputs[side];

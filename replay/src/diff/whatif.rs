@@ -53,7 +53,14 @@ pub(crate) fn recipe_of(
     let mut stock = Stock::new();
     let events = read_all(input, &records, &mut stock)?;
     let pantry = Mutex::new(Pantry::default());
-    let Kitchen { recipe, .. } = kitchen(input, start, &events, &pantry, &options.skills)?;
+    let Kitchen { recipe, .. } = kitchen(
+        input,
+        start,
+        events.first(),
+        &events,
+        &pantry,
+        &options.skills,
+    )?;
     let recipe = recipe.map_err(|missing| Error::Unusable {
         what: format!("what the run is derived from: it lacks {missing}"),
     })?;

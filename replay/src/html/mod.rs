@@ -191,11 +191,15 @@ fn sides(page: &mut Page, report: &Report) {
 }
 
 fn side_rows(page: &mut Page, side: &Side) {
-    let authenticated = match side.authenticated {
-        crate::diff::Authenticated::Full => "every byte of the log",
-        crate::diff::Authenticated::Run => "every record of the run",
-        crate::diff::Authenticated::Probes => "the records that were read",
-        crate::diff::Authenticated::Carrier => "the seals of the archive",
+    let authenticated = match (side.authenticated, side.sealed) {
+        (crate::diff::Authenticated::Full, _) => "every byte of the log",
+        (crate::diff::Authenticated::Run, true) => "every record of the run, against its seals",
+        (crate::diff::Authenticated::Run, false) => "every record of the run",
+        (crate::diff::Authenticated::Probes, true) => {
+            "the records that were read, against their seals"
+        }
+        (crate::diff::Authenticated::Probes, false) => "the records that were read",
+        (crate::diff::Authenticated::Carrier, _) => "the seals of the archive",
     };
     let rows = [
         ("key", side.key.clone()),

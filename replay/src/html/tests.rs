@@ -44,6 +44,7 @@ fn report(count: u64, every: u64, text: &str) -> Report {
         key: text.into(),
         workflow: text.into(),
         authenticated: Authenticated::Run,
+        sealed: false,
         ..Side::default()
     };
     let pair = rows[every as usize - 1].pair.clone();

@@ -13,7 +13,7 @@ mod look;
 mod record;
 mod repair;
 mod scan;
-mod seals;
+pub(crate) mod seals;
 mod window;
 
 use crate::error::Error;

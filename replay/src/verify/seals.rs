@@ -20,10 +20,40 @@ pub(super) struct Seals {
 }
 
 /// A SEAL, where it stands, and its digest.
-struct Placed {
-    at: Offset,
-    seal: Seal,
-    digest: Digest,
+pub(crate) struct Placed {
+    pub(crate) at: Offset,
+    pub(crate) seal: Seal,
+    pub(crate) digest: Digest,
+}
+
+/// Where seals do not follow one another: the first whose range does not begin where the one before ends, that names
+/// another one before it, or counts otherwise.
+pub(crate) fn broken(seals: &[Placed]) -> Option<Finding> {
+    let (mut through, mut before, mut total) = (0, None, 0u64);
+    for placed in seals {
+        let mut right = placed.seal.clone();
+        total = total.saturating_add(right.count);
+        (right.start, right.before, right.total) = (through, before, total);
+        if right != placed.seal {
+            let chained = |seal: &Seal| match seal.before {
+                Some(digest) => format!(
+                    "a seal from {} on behind {}, {} records in all",
+                    seal.start,
+                    digest.hex(),
+                    seal.total
+                ),
+                None => format!(
+                    "the first seal, from {} on, {} records in all",
+                    seal.start, seal.total
+                ),
+            };
+            let (expected, found) = (chained(&right), chained(&placed.seal));
+            let finding = Finding::at(code::SEAL, placed.at.0, expected, found);
+            return Some(finding.field("before").stream(StreamId::CONTROL));
+        }
+        (through, before) = (placed.seal.end, Some(placed.digest));
+    }
+    None
 }
 
 /// Checks the chain of seals that ends with the control stream, whose newest record stands at `head`.
@@ -74,7 +104,7 @@ pub(super) fn check(reader: &LogReader, head: Offset, workers: usize) -> Result<
 }
 
 /// The leaves of a seal's range; none of a range that cannot be.
-fn range(reader: &LogReader, seal: &Seal) -> Result<Sealable, aos_store::Error> {
+pub(crate) fn range(reader: &LogReader, seal: &Seal) -> Result<Sealable, aos_store::Error> {
     let (start, end) = (Offset(seal.start), Offset(seal.end));
     if start < end && end <= reader.identity().stride.segment_end(start) {
         return reader.leaves(start, end);
@@ -93,14 +123,14 @@ fn said(seal: &Seal) -> String {
     )
 }
 
-fn fault(placed: &Placed, computed: &Seal) -> Finding {
+pub(crate) fn fault(placed: &Placed, computed: &Seal) -> Finding {
     Finding::at(code::SEAL, placed.at.0, said(&placed.seal), said(computed))
         .field("root")
         .stream(StreamId::CONTROL)
 }
 
 /// The seals of the control stream, in order; none where it cannot be followed to its beginning.
-fn collect(reader: &LogReader, head: Offset) -> Result<Vec<Placed>, Error> {
+pub(crate) fn collect(reader: &LogReader, head: Offset) -> Result<Vec<Placed>, Error> {
     let mut seals = Vec::new();
     let mut at = head;
     while let Some(offset) = at.some() {

@@ -176,6 +176,28 @@ pub fn status(row: &RunRow) -> &'static str {
     }
 }
 
+/// What a run is known by.
+#[derive(Clone, Copy)]
+pub struct Known<'r> {
+    pub run: RunId,
+    pub namespace: &'r str,
+    pub name: &'r str,
+    pub key: &'r str,
+    pub generation: u64,
+}
+
+impl<'r> Known<'r> {
+    fn of(row: &'r RunRow) -> Known<'r> {
+        Known {
+            run: row.run,
+            namespace: &row.namespace,
+            name: &row.name,
+            key: &row.key,
+            generation: row.generation,
+        }
+    }
+}
+
 /// The run that `name` means: its id, its key, or the only one whose id begins so.
 ///
 /// # Errors
@@ -185,18 +207,32 @@ pub fn find<'r>(
     rows: impl Iterator<Item = &'r RunRow> + Clone,
     name: &str,
 ) -> Result<RunRow, Failure> {
+    let run = choose(path, rows.clone().map(Known::of), name)?;
+    let row = rows.into_iter().find(|row| row.run == run);
+    Ok(row.expect("it was chosen among them").clone())
+}
+
+/// As [`find`], among runs of which only that is known.
+///
+/// # Errors
+/// As [`find`].
+pub fn choose<'r>(
+    path: &Path,
+    runs: impl Iterator<Item = Known<'r>> + Clone,
+    name: &str,
+) -> Result<RunId, Failure> {
     let id = RunId::from_hex(&name.to_ascii_lowercase());
-    if let Some(row) = id.and_then(|id| rows.clone().find(|row| row.run == id)) {
-        return Ok(row.clone());
+    if let Some(id) = id.filter(|id| runs.clone().any(|known| known.run == *id)) {
+        return Ok(id);
     }
     let list = format!("aosctl runs {}", failure::argument(path));
-    let mut keyed: Vec<&RunRow> = rows.clone().filter(|row| row.key == name).collect();
+    let mut keyed: Vec<Known> = runs.clone().filter(|known| known.key == name).collect();
     // Of one workflow's generations of a key the newest is meant.
-    keyed.sort_by_key(|row| (&row.namespace, &row.name, row.generation));
+    keyed.sort_by_key(|known| (known.namespace, known.name, known.generation));
     keyed.dedup_by(|later, first| {
-        let same = (&later.namespace, &later.name) == (&first.namespace, &first.name);
+        let same = (later.namespace, later.name) == (first.namespace, first.name);
         if same {
-            *first = later;
+            *first = *later;
         }
         same
     });
@@ -204,12 +240,12 @@ pub fn find<'r>(
     let is_prefix =
         digits.len() >= PREFIX_DIGITS_MIN && digits.bytes().all(|b| b.is_ascii_hexdigit());
     if keyed.is_empty() && is_prefix {
-        keyed = rows
-            .filter(|row| row.run.to_string().starts_with(&digits))
+        keyed = runs
+            .filter(|known| known.run.to_string().starts_with(&digits))
             .collect();
     }
     match keyed[..] {
-        [row] => Ok(row.clone()),
+        [known] => Ok(known.run),
         [] => Err(Failure::new(
             failure::NO_RUN,
             Exit::NotFound,

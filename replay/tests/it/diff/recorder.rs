@@ -10,9 +10,10 @@ use aos_engine::skill::{Effect, Policy, Pure, Skill, Skills};
 use aos_engine::value::Value;
 use aos_engine::workflow::Definition;
 use aos_format::digest::{Digest, RunId};
-use aos_format::event::{self, Event, VALUE_BYTES, ValueRef};
+use aos_format::event::{self, Event, Seal, VALUE_BYTES, ValueRef};
 use aos_format::frame::Kind;
-use aos_format::offset::Stride;
+use aos_format::merkle::{Peaks, root};
+use aos_format::offset::{Offset, Stride};
 use aos_format::record::{Draft, DraftValue, Stored, StreamId, Volatile};
 use aos_store::LogReader;
 use std::collections::BTreeMap;
@@ -280,8 +281,40 @@ impl Make {
         written
     }
 
+    /// The same with a SEAL over all of it, which `change` was done to.
+    pub fn sealed(&self, parts: &[Part], change: impl Fn(&mut Seal)) -> Written {
+        let write = || {
+            let mut forge = Forge::new(self.stride);
+            let control = self.control(&mut forge);
+            let written = self.append(&mut forge, parts, 3, |_, _| {});
+            forge.commit();
+            (forge, control, written)
+        };
+        let (forge, ..) = write();
+        let end = Offset(forge.at());
+        let plain = LogReader::open(forge.finish(), Path::new(LOG)).unwrap();
+        let leaves = plain.leaves(Offset(0), end).unwrap().leaves;
+        let mut tree = Peaks::default();
+        leaves.iter().for_each(|leaf| tree.push(*leaf));
+        let mut seal = Seal {
+            start: 0,
+            end: end.0,
+            count: leaves.len() as u64,
+            root: root(&leaves),
+            before: None,
+            total: tree.size(),
+            peaks: tree.hashes().to_vec(),
+        };
+        change(&mut seal);
+        let (mut forge, mut control, mut written) = write();
+        forge.record(Kind::Seal, &control.draft(&Event::Seal(seal), &[]));
+        forge.commit();
+        written.disk = forge.finish();
+        written
+    }
+
     /// Writes the document and the root seed.
-    fn control(&self, forge: &mut Forge) {
+    fn control(&self, forge: &mut Forge) -> Head {
         let definition = Definition::load(self.document.as_bytes()).unwrap();
         let mut control = Head::new(StreamId::CONTROL);
         let defined = Event::Definition(event::Definition {
@@ -303,6 +336,7 @@ impl Make {
         let seed = vec![(2, salt, self.root.0.to_vec())];
         forge.record(Kind::Seed, &control.draft(&seeded, &seed));
         forge.commit();
+        control
     }
 
     /// Writes a run.

@@ -17,7 +17,6 @@ use aos_replay::diff::{
     Bulk, Input, Options, Pairs, Report, RuleError, Rules, RunAt, Verdict, bulk, pair_by_key,
 };
 use aos_replay::html;
-use aos_store::{RunRow, Source};
 pub use sides::Opened;
 use sides::Which;
 use std::collections::BTreeSet;
@@ -173,7 +172,7 @@ fn pick(
             }
             return many(opened, inputs, Some(&only));
         }
-        _ => match (only(opened[0], inputs[0])?, only(opened[1], inputs[1])?) {
+        _ => match (opened[0].only(inputs[0])?, opened[1].only(inputs[1])?) {
             (Some(a), Some(b)) => [a, b],
             _ => return many(opened, inputs, None),
         },
@@ -225,17 +224,6 @@ fn lines_of(path: &Path) -> Result<Vec<String>, Failure> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-/// The only run of a side; none where there are several.
-fn only(opened: &Opened, input: &Input<'_>) -> Result<Option<RunAt>, Failure> {
-    let index = input.index().map_err(failure::store(&opened.named.path))?;
-    let mut runs = index.rows.runs.values();
-    match (runs.next(), runs.next()) {
-        (Some(one), None) => Ok(Some(RunAt::of(one))),
-        (None, _) => Err(sides::no_runs(&opened.named.path)),
-        (Some(_), Some(_)) => Ok(None),
-    }
-}
-
 /// The run of `other` that stands for `run`: the same id, else the same key.
 fn counterpart(
     opened: &Opened,
@@ -244,14 +232,12 @@ fn counterpart(
     other: &Opened,
     theirs: &Input<'_>,
 ) -> Result<RunAt, Failure> {
-    if let Ok(found) = theirs.run(run.run) {
-        return Ok(found);
+    match theirs.run(run.run) {
+        Ok(found) => return Ok(found),
+        Err(aos_replay::Error::NoRun { .. }) => {}
+        Err(error) => return Err(failure::replay(&other.named.path)(error)),
     }
-    let index = input.index().map_err(failure::store(&opened.named.path))?;
-    let key = index
-        .rows
-        .runs
-        .get(&run.run)
-        .map(|row: &RunRow| row.key.clone());
-    other.find(theirs, &key.unwrap_or_default())
+    let called = input.called(run);
+    let called = called.map_err(failure::replay(&opened.named.path))?;
+    other.find(theirs, &called.key)
 }

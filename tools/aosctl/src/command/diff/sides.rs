@@ -4,10 +4,14 @@ use crate::command::golden;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::logs;
+use aos_format::digest::RunId;
 use aos_golden::Archive;
-use aos_replay::diff::{Authenticate, Input, RunAt};
+use aos_replay::diff::{Authenticate, Called, Input, RunAt};
 use aos_store::{LogReader, Source};
 use std::path::{Path, PathBuf};
+
+/// Runs that are asked for their names one by one.
+const ASKED_MAX: usize = 100;
 
 /// What an argument names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,22 +84,36 @@ impl Opened {
         match &self.named.which {
             Which::One(name) => self.find(input, name),
             Which::All | Which::Listed(_) => {
-                let index = input.index().map_err(failure::store(&self.named.path))?;
-                let mut runs = index.rows.runs.values();
-                match (runs.next(), runs.next()) {
-                    (Some(only), None) => Ok(RunAt::of(only)),
-                    (None, _) => Err(no_runs(&self.named.path)),
-                    (Some(_), Some(_)) => {
-                        let message = "which run is meant: the log has several";
-                        Err(Failure::new(failure::AMBIGUOUS, Exit::Usage, message)
-                            .place(failure::shown(&self.named.path))
-                            .next(format!(
-                                "aosctl runs {}",
-                                failure::argument(&self.named.path)
-                            )))
-                    }
-                }
+                let message = "which run is meant: the log has several";
+                self.only(input)?.ok_or_else(|| {
+                    let list = failure::argument(&self.named.path);
+                    Failure::new(failure::AMBIGUOUS, Exit::Usage, message)
+                        .place(failure::shown(&self.named.path))
+                        .next(format!("aosctl runs {list}"))
+                })
             }
+        }
+    }
+
+    /// The only run there is; none where there are several.
+    ///
+    /// # Errors
+    /// [`failure::NO_RUN`] when there is none; those of reading.
+    pub fn only(&self, input: &Input<'_>) -> Result<Option<RunAt>, Failure> {
+        let indexed;
+        let all = input.all().map_err(failure::replay(&self.named.path))?;
+        let first_two = match all {
+            Some(runs) => [runs.first().copied(), runs.get(1).copied()],
+            None => {
+                indexed = input.index().map_err(failure::store(&self.named.path))?;
+                let mut rows = indexed.rows.runs.values().map(RunAt::of);
+                [rows.next(), rows.next()]
+            }
+        };
+        match first_two {
+            [Some(one), None] => Ok(Some(one)),
+            [None, _] => Err(no_runs(&self.named.path)),
+            [Some(_), Some(_)] => Ok(None),
         }
     }
 
@@ -137,13 +155,34 @@ impl Opened {
     /// # Errors
     /// [`failure::NO_RUN`], [`failure::AMBIGUOUS`]; those of reading.
     pub fn find(&self, input: &Input<'_>, name: &str) -> Result<RunAt, Failure> {
-        if let Some(run) = aos_format::digest::RunId::from_hex(&name.to_ascii_lowercase())
-            && let Ok(at) = input.run(run)
-        {
-            return Ok(at);
+        let path = &self.named.path;
+        let failed = failure::replay(path);
+        if let Some(run) = RunId::from_hex(&name.to_ascii_lowercase()) {
+            match input.run(run) {
+                Ok(at) => return Ok(at),
+                Err(aos_replay::Error::NoRun { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
-        let index = input.index().map_err(failure::store(&self.named.path))?;
-        let row = logs::find(&self.named.path, index.rows.runs.values(), name)?;
+        if let Some(runs) = input
+            .all()
+            .map_err(&failed)?
+            .filter(|r| r.len() <= ASKED_MAX)
+        {
+            let called = runs.iter().map(|at| input.called(*at));
+            let called: Vec<Called> = called.collect::<Result<_, _>>().map_err(&failed)?;
+            let known = called.iter().map(|called| logs::Known {
+                run: called.run,
+                namespace: &called.namespace,
+                name: &called.name,
+                key: &called.key,
+                generation: called.generation,
+            });
+            let run = logs::choose(path, known, name)?;
+            return input.run(run).map_err(failed);
+        }
+        let index = input.index().map_err(failure::store(path))?;
+        let row = logs::find(path, index.rows.runs.values(), name)?;
         Ok(RunAt::of(&row))
     }
 }

@@ -136,11 +136,13 @@ fn headline(report: &Report, paint: Paint) -> String {
 }
 
 fn side_line(name: &str, side: &Side, paint: Paint) -> String {
-    let checked = match side.authenticated {
-        Authenticated::Full => "every byte checked",
-        Authenticated::Run => "run checked",
-        Authenticated::Probes => "records read were checked",
-        Authenticated::Carrier => "archive checked",
+    let checked = match (side.authenticated, side.sealed) {
+        (Authenticated::Full, _) => "every byte checked",
+        (Authenticated::Run, true) => "run checked, against its seals",
+        (Authenticated::Run, false) => "run checked",
+        (Authenticated::Probes, true) => "records read were checked, against their seals",
+        (Authenticated::Probes, false) => "records read were checked",
+        (Authenticated::Carrier, _) => "archive checked",
     };
     let run = if side.run.is_empty() {
         String::new()
