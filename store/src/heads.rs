@@ -18,6 +18,7 @@ use aos_format::offset::Offset;
 use aos_format::record::{RecordView, StreamId};
 use aos_format::segment::SEGMENT_HEADER_LEN;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// The newest record of each stream that was met.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -85,8 +86,8 @@ impl LogReader {
 impl Met {
     fn add(&mut self, frame: &FrameHeader, view: &RecordView<'_>) {
         let stream = view.stream();
-        if !self.heads.streams.contains_key(&stream) {
-            self.heads.streams.insert(stream, (frame.offset, frame.seq));
+        if let Entry::Vacant(unmet) = self.heads.streams.entry(stream) {
+            unmet.insert((frame.offset, frame.seq));
             self.numbered = self.numbered.saturating_add(frame.seq);
         }
         if self

@@ -1,5 +1,11 @@
 //! What a workflow follows that a process has once: tried in processes of this test program.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the planted skills read what skills must not"
+)]
+
 use super::planted::{Dice, honest, make, with_member};
 use super::recorder::{Work, skills};
 use aos_engine::value::Value;
