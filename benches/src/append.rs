@@ -1,6 +1,6 @@
 //! Durable appends: contenders in turn, round by round, so that each ratio is of neighbours in time.
 
-use crate::contender::{EVENT_LEN, Opener, Stream, open_log};
+use crate::contender::{Chaining, EVENT_LEN, Opener, Stream, open_log};
 use crate::stats::{Failure, machine, percentiles, rounded, spread};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -101,7 +101,7 @@ pub fn producers(
             .map(|number| {
                 let log = log.clone();
                 std::thread::spawn(move || -> Result<Vec<Duration>, aos_store::Error> {
-                    let mut stream = Stream::new(number as u64);
+                    let mut stream = Stream::new(number as u64, Chaining::Chained);
                     let mut open = VecDeque::with_capacity(in_flight);
                     let mut taken = Vec::new();
                     let mut settle =
@@ -116,7 +116,7 @@ pub fn producers(
                         {
                             settle(oldest)?;
                         }
-                        let item = stream.make();
+                        let item = stream.make(EVENT_LEN);
                         open.push_back((
                             Instant::now(),
                             log.append(item.draft, item.kind, item.seq)?,

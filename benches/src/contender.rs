@@ -3,8 +3,7 @@
 use crate::stats::Failure;
 use aos_disk::RealDisk;
 use aos_format::digest::{Digest, LogId, RunId};
-use aos_format::event::{Event, Signal};
-use aos_format::frame::Kind;
+use aos_format::event::{Event, Mark, Signal};
 use aos_format::record::{Draft, StreamId};
 use aos_store::{Append, Log, Mode, Options};
 use std::fs::{File, OpenOptions};
@@ -12,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of an event: what every contender is asked to keep.
+/// Bytes of an event, where nothing else is said.
 pub const EVENT_LEN: usize = 256;
 
 /// A log that makes batches durable.
@@ -20,11 +19,11 @@ pub trait Contender {
     /// Its name and how it syncs, in results.
     fn name(&self) -> &str;
 
-    /// Appends `count` events of [`EVENT_LEN`] bytes each; durable when it returns.
+    /// Appends `count` events; durable when it returns.
     ///
     /// # Errors
     /// What the log said.
-    fn append(&mut self, event: &[u8; EVENT_LEN], count: usize) -> Result<(), Failure>;
+    fn append(&mut self, event: &[u8], count: usize) -> Result<(), Failure>;
 }
 
 /// Opens a contender in an empty directory.
@@ -34,11 +33,16 @@ pub type Opener = (
 );
 
 /// Those that need nothing but AOS.
-pub const OWN: [Opener; 2] = [
+pub const OWN: [Opener; 3] = [
     ("reference", |dir| {
         Reference::open(dir).map(|c| Box::new(c) as _)
     }),
-    ("aos", |dir| Aos::open(dir).map(|c| Box::new(c) as _)),
+    ("aos", |dir| {
+        Aos::open(dir, Chaining::Opaque).map(|c| Box::new(c) as _)
+    }),
+    ("aos-chained", |dir| {
+        Aos::open(dir, Chaining::Chained).map(|c| Box::new(c) as _)
+    }),
 ];
 
 /// The ceiling: zeroed segments of 64 MiB, a header of 16 bytes with length and CRC, one pwrite and one fdatasync a batch.
@@ -54,7 +58,11 @@ pub struct Reference {
 const SEGMENT: u64 = 64 << 20;
 
 impl Reference {
-    fn open(dir: &Path) -> Result<Reference, Failure> {
+    /// A new one in `dir`.
+    ///
+    /// # Errors
+    /// What the file system said.
+    pub fn open(dir: &Path) -> Result<Reference, Failure> {
         let file = Self::segment(dir, 0)?;
         Ok(Reference {
             dir: dir.into(),
@@ -84,12 +92,12 @@ impl Contender for Reference {
         "zeroed segments, pwrite, fdatasync a batch"
     }
 
-    fn append(&mut self, event: &[u8; EVENT_LEN], count: usize) -> Result<(), Failure> {
+    fn append(&mut self, event: &[u8], count: usize) -> Result<(), Failure> {
         self.buffer.clear();
         for _ in 0..count {
             let crc = crc32fast::hash(event);
             self.buffer
-                .extend_from_slice(&(EVENT_LEN as u64).to_le_bytes());
+                .extend_from_slice(&(event.len() as u64).to_le_bytes());
             self.buffer.extend_from_slice(&u64::from(crc).to_le_bytes());
             self.buffer.extend_from_slice(event);
         }
@@ -105,61 +113,90 @@ impl Contender for Reference {
     }
 }
 
-/// AOS: each event a SIGNAL of a run whose deterministic part has [`EVENT_LEN`] bytes, chained by SHA-256.
+/// What holds the records of a run together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Chaining {
+    /// Their links: a MARK, which no history digest covers. The same as others keep.
+    Opaque,
+    /// Their links and a history digest: a SIGNAL, each with the SHA-256 of the one before.
+    Chained,
+}
+
+/// AOS: each event a record of a run, whose deterministic part has as many bytes as the event.
 pub struct Aos {
     log: Log,
-    chain: Stream,
+    stream: Stream,
 }
 
 /// A run being appended to.
 pub struct Stream {
     id: StreamId,
+    chaining: Chaining,
     head: Digest,
     seq: u64,
-    padding: String,
+    event: Event,
+    len: usize,
 }
 
 impl Stream {
     /// The run with that number.
-    pub fn new(number: u64) -> Stream {
+    pub fn new(number: u64, chaining: Chaining) -> Stream {
         let run = RunId::derive("bench", "append", &number.to_string(), 0);
-        let mut stream = Stream {
+        Stream {
             id: StreamId::run(run),
+            chaining,
             head: Digest::ZERO,
             seq: 0,
-            padding: String::new(),
-        };
-        let bare = stream.event("").encode(&stream.head).len();
-        stream.padding = "x".repeat(EVENT_LEN.saturating_sub(bare + 1));
-        let full = stream.event(&stream.padding).encode(&stream.head).len();
-        stream
-            .padding
-            .push_str(&"x".repeat(EVENT_LEN.saturating_sub(full)));
-        stream
+            event: Self::event(chaining, String::new()),
+            len: 0,
+        }
     }
 
-    fn event(&self, source: &str) -> Event {
-        Event::Signal(Signal {
-            activation: String::new(),
-            source: source.into(),
-            id: String::new(),
-            signal_type: String::new(),
-            data: None,
-            actor: String::new(),
-        })
+    fn event(chaining: Chaining, padding: String) -> Event {
+        match chaining {
+            Chaining::Opaque => Event::Mark(Mark {
+                what: padding,
+                activation: String::new(),
+            }),
+            Chaining::Chained => Event::Signal(Signal {
+                activation: String::new(),
+                source: padding,
+                id: String::new(),
+                signal_type: String::new(),
+                data: None,
+                actor: String::new(),
+            }),
+        }
     }
 
-    /// The next record of the run.
-    pub fn make(&mut self) -> Append {
-        let det = self.event(&self.padding).encode(&self.head);
-        self.head = Digest::of(&det);
+    /// Events have `len` bytes from now on, or as few as an event can have.
+    fn fit(&mut self, len: usize) {
+        if self.len == len {
+            return;
+        }
+        let sized = |padding: usize| Self::event(self.chaining, "x".repeat(padding));
+        let bare = sized(0).encode(&self.head).len();
+        let mut padding = len.saturating_sub(bare);
+        while padding > 0 && sized(padding).encode(&self.head).len() > len {
+            padding -= 1;
+        }
+        (self.event, self.len) = (sized(padding), len);
+    }
+
+    /// The next record of the run, of `len` bytes.
+    pub fn make(&mut self, len: usize) -> Append {
+        self.fit(len);
+        let det = self.event.encode(&self.head);
         self.seq += 1;
+        let kind = self.event.kind();
+        let mut draft = Draft::new(self.id, det);
+        if self.chaining == Chaining::Chained {
+            self.head = Digest::of(&draft.det);
+            draft.lane_seq = self.seq;
+        }
         Append {
-            draft: Draft {
-                lane_seq: self.seq,
-                ..Draft::new(self.id, det)
-            },
-            kind: Kind::Signal,
+            draft,
+            kind,
             seq: self.seq,
         }
     }
@@ -179,25 +216,28 @@ pub fn open_log(dir: &Path) -> Result<Log, Failure> {
 }
 
 impl Aos {
-    fn open(dir: &Path) -> Result<Aos, Failure> {
+    fn open(dir: &Path, chaining: Chaining) -> Result<Aos, Failure> {
         Ok(Aos {
             log: open_log(dir)?,
-            chain: Stream::new(0),
+            stream: Stream::new(0, chaining),
         })
     }
 }
 
 impl Contender for Aos {
     fn name(&self) -> &str {
-        "AOS store, chained by SHA-256, one fdatasync a group"
+        match self.stream.chaining {
+            Chaining::Opaque => "AOS store, one fdatasync a group",
+            Chaining::Chained => "AOS store, chained by SHA-256, one fdatasync a group",
+        }
     }
 
-    fn append(&mut self, _event: &[u8; EVENT_LEN], count: usize) -> Result<(), Failure> {
+    fn append(&mut self, event: &[u8], count: usize) -> Result<(), Failure> {
         let ticket = if count == 1 {
-            let Append { draft, kind, seq } = self.chain.make();
+            let Append { draft, kind, seq } = self.stream.make(event.len());
             self.log.append(draft, kind, seq)?
         } else {
-            let batch = (0..count).map(|_| self.chain.make()).collect();
+            let batch = (0..count).map(|_| self.stream.make(event.len())).collect();
             self.log.append_batch(batch)?
         };
         self.log.wait(ticket)?;

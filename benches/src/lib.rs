@@ -6,9 +6,12 @@
 pub mod append;
 pub mod bytes;
 pub mod contender;
+pub mod engine;
 pub mod golden;
 pub mod language;
 pub mod parse;
+pub mod memory;
 pub mod replay;
 pub mod stats;
 pub mod verify;
+pub mod workload;

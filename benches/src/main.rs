@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 use aos_bench::contender::OWN;
+use aos_bench::engine::{self, Setting};
+use aos_bench::workload::Workload;
 use aos_bench::{append, bytes, golden, language, parse, replay, verify};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -100,6 +102,39 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "1,100,1000")]
         batches: Vec<usize>,
     },
+    /// Run a workload and replay it.
+    Engine {
+        /// Directory on the disk to measure.
+        #[arg(long)]
+        dir: PathBuf,
+        /// JSON lines of loan applications; computing steps without.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Runs.
+        #[arg(long, default_value_t = 2000)]
+        runs: usize,
+        /// Steps a run.
+        #[arg(long, default_value_t = 10)]
+        steps: usize,
+        /// Effects instead of computing steps.
+        #[arg(long)]
+        effects: bool,
+        /// Directory in which a log of one more round stays.
+        #[arg(long)]
+        keep: Option<PathBuf>,
+        /// Bytes of each step's output; 0 for steps that add 1.
+        #[arg(long, default_value_t = 0)]
+        bulk: usize,
+        /// Runs in memory.
+        #[arg(long, default_value_t = 100)]
+        in_flight: usize,
+        /// Numbers of workers.
+        #[arg(long, value_delimiter = ',', default_value = "1,2")]
+        workers: Vec<usize>,
+        /// Rounds.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// Append from many threads, each with many appends in flight.
     Producers {
         /// Directory on the disk to measure.
@@ -119,6 +154,10 @@ enum Command {
         seconds: f64,
     },
 }
+
+/// As the tool has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let measured = match Args::parse().command {
@@ -147,6 +186,34 @@ fn main() -> ExitCode {
             seconds,
             batches,
         } => append::batches(&dir, &OWN, &batches, rounds.max(1), seconds),
+        Command::Engine {
+            dir,
+            data,
+            runs,
+            steps,
+            effects,
+            keep,
+            bulk,
+            in_flight,
+            workers,
+            rounds,
+        } => {
+            let settings: Vec<Setting> = workers
+                .into_iter()
+                .map(|workers| Setting { workers, in_flight })
+                .collect();
+            match data {
+                _ if effects => engine::effects(&dir, steps, rounds),
+                data => match data {
+                    Some(data) => Workload::loans(&data),
+                    None if bulk > 0 => Workload::bulky(runs, steps, bulk),
+                    None => Workload::computing(runs, steps),
+                }
+                .and_then(|work| {
+                    engine::measure(&dir, &work, &settings, rounds, keep.as_deref())
+                }),
+            }
+        }
         Command::Producers {
             dir,
             producers,

@@ -1,6 +1,7 @@
 //! Figures and what they were measured on.
 
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 
 /// What went wrong with a measurement.
@@ -43,6 +44,27 @@ pub fn rounded(figure: f64) -> f64 {
     (figure * scale).round() / scale
 }
 
+/// What the figures were measured on, and the file system of `dir`.
+pub fn machine_at(dir: &Path) -> Value {
+    let mut machine = machine();
+    machine["file_system"] = file_system(dir).into();
+    machine
+}
+
+/// Type of the file system that `dir` is on, as the system mounted it.
+fn file_system(dir: &Path) -> String {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let mounted = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let (place, kind) = (words.nth(1)?, words.next()?);
+        dir.starts_with(place).then_some((place.len(), kind))
+    });
+    mounted
+        .max_by_key(|(len, _)| *len)
+        .map_or_else(String::new, |(_, kind)| kind.to_owned())
+}
+
 /// What the figures were measured on.
 pub fn machine() -> Value {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -55,13 +77,15 @@ pub fn machine() -> Value {
     };
     let flags = field("flags");
     let has = |wanted: &str| flags.split(' ').any(|flag| flag == wanted);
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let load = read("/proc/loadavg");
     json!({
         "cpu": field("model name"),
         "cores": std::thread::available_parallelism().map_or(1, usize::from),
         "sha_ni": has("sha_ni"),
         "avx512vl": has("avx512vl"),
         "os": std::env::consts::OS,
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
         "arch": std::env::consts::ARCH,
         "build": env!("CARGO_PKG_VERSION"),
         "load_before": load.split(' ').next().unwrap_or_default(),

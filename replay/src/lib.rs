@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod against;
+pub mod determinism;
 pub mod diff;
 mod error;
 mod export;

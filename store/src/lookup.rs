@@ -13,13 +13,22 @@ use aos_format::record::StreamId;
 use aos_format::segment::Identity;
 
 impl Log {
-    /// Makes what is queued for a stream durable and folds everything durable.
+    /// Makes what is queued for a stream durable, and folds everything durable where that may hold records of it. A stream
+    /// that is not in memory is one of which the catalogue has folded all there is; so looking for a run that nobody has
+    /// started yet folds nothing.
     fn settle(&self, stream: StreamId) -> Result<(), Error> {
-        if let Some(cell) = self.shared.streams.find(&stream) {
-            let settled = cell.state.lock().is_settled(self.durable());
-            if !settled {
-                self.drain()?;
-            }
+        let Some(cell) = self.shared.streams.find(&stream) else {
+            return Ok(());
+        };
+        let (empty, settled) = {
+            let state = cell.state.lock();
+            (state.queued.seq == 0, state.is_settled(self.durable()))
+        };
+        if empty {
+            return Ok(());
+        }
+        if !settled {
+            self.drain()?;
         }
         self.shared.catalogue.catch_up(self.durable())
     }

@@ -8,7 +8,6 @@
 //! The leaves are those of golden archives. Ranges follow one another without holes and none crosses a segment. Sealing
 //! reads what is durable and appends like any producer, so that no group waits for it.
 
-use crate::buffer::Aligned;
 use crate::error::{Error, Finding, FindingKind, code};
 use crate::queue::{Encoded, Item, Load, Slot};
 use crate::reader::LogReader;
@@ -18,18 +17,14 @@ use crate::streams::Tip;
 use aos_format::digest::Digest;
 use aos_format::event::{Event, Seal};
 use aos_format::frame::{FRAME_HEADER_LEN, FrameHeader, Kind};
-use aos_format::leaf::leaf;
+use aos_format::leaf::put_leaf;
 use aos_format::merkle::{Peaks, root};
 use aos_format::offset::{Offset, segment_file_name};
 use aos_format::record::{Draft, RecordView, StreamId};
 use aos_format::segment::{Identity, SEGMENT_HEADER_LEN};
-use std::cell::RefCell;
-use std::ops::{Deref, Range};
-use std::rc::Rc;
+use aos_format::sha_wide::digest_many;
+use std::ops::Deref;
 use std::sync::Arc;
-
-/// Bytes that a reader reads at once.
-const WINDOW_LEN: u64 = 1 << 20;
 
 /// The leaves of a range of a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +36,20 @@ pub struct Sealable {
     /// Where its last group ended, or the end of the segment where that group ended it.
     pub end: Offset,
 }
+
+/// Bytes read at a time.
+const PIECE: u64 = 1 << 20;
+
+/// Leaves in the making, hashed many at a time.
+struct Leaves {
+    identity: Identity,
+    segment_end: Offset,
+    found: Sealable,
+    ended: bool,
+}
+
+/// A frame of a record, and the record.
+type Framed<'a> = (FrameHeader, &'a [u8], RecordView<'a>);
 
 /// Leaves of the records from `start` to `end`, which lie in one segment; `read` gives bytes of it.
 fn leaves<B: Deref<Target = [u8]>>(
@@ -55,52 +64,115 @@ fn leaves<B: Deref<Target = [u8]>>(
         true => start.plus(SEGMENT_HEADER_LEN),
         false => start,
     };
-    let mut found = Sealable {
-        leaves: Vec::new(),
-        matters: false,
-        end: start,
+    let mut leaves = Leaves {
+        identity,
+        segment_end,
+        found: Sealable {
+            leaves: Vec::new(),
+            matters: false,
+            end: start,
+        },
+        ended: false,
     };
-    let mut ended = false;
-    while at < end.min(segment_end) {
-        let damaged = |error: aos_format::Error| -> Error {
-            Finding {
-                kind: FindingKind::Corruption,
-                code: code::DAMAGED,
-                offset: at,
-                length: None,
-                file: segment_file_name(stride.segment_start(start)),
-                expected: "a frame".into(),
-                found: error.to_string(),
-            }
-            .into()
-        };
-        let header = FrameHeader::decode(&read(at, FRAME_HEADER_LEN as usize)?, stride)
+    let end = end.min(segment_end);
+    while at < end && !leaves.is_over() {
+        let piece = read(at, PIECE.min(end.0 - at.0) as usize)?;
+        let mut next = leaves.take(&piece, at)?;
+        if next == at {
+            // A frame that reaches beyond the piece.
+            let header = leaves.header(&read(at, FRAME_HEADER_LEN as usize)?, at)?;
+            next = leaves.take(&read(at, header.frame_len() as usize)?, at)?;
+            assert!(next > at, "the whole frame was read");
+        }
+        at = next;
+    }
+    Ok(leaves.found)
+}
+
+impl Leaves {
+    /// Whether the segment's last group was taken in.
+    fn is_over(&self) -> bool {
+        self.ended && self.found.end == self.segment_end
+    }
+
+    fn damaged(&self, at: Offset, error: aos_format::Error) -> Error {
+        let stride = self.identity.stride;
+        Finding {
+            kind: FindingKind::Corruption,
+            code: code::DAMAGED,
+            offset: at,
+            length: None,
+            file: segment_file_name(stride.segment_start(at)),
+            expected: "a frame".into(),
+            found: error.to_string(),
+        }
+        .into()
+    }
+
+    fn header(&self, bytes: &[u8], at: Offset) -> Result<FrameHeader, Error> {
+        FrameHeader::decode(bytes, self.identity.stride)
             .and_then(|header| {
-                header.belongs(at, identity.log_id.salt(), 1)?;
+                header.belongs(at, self.identity.log_id.salt(), 1)?;
                 Ok(header)
             })
-            .map_err(damaged)?;
-        let kind = Kind::from_u8(header.kind);
-        if kind.is_some_and(Kind::is_structural) {
-            ended |= kind == Some(Kind::SegmentEnd);
-            if kind == Some(Kind::Commit) {
-                found.end = if ended { segment_end } else { header.end() };
-                if ended {
-                    return Ok(found);
-                }
-            }
-        } else {
-            let body_len = (header.frame_len() - FRAME_HEADER_LEN) as usize;
-            let body = read(at.plus(FRAME_HEADER_LEN), body_len)?;
-            header.check_body(&body).map_err(damaged)?;
-            let body = &body[..header.body_len as usize];
-            let view = RecordView::of_frame(&header, body).map_err(damaged)?;
-            found.leaves.push(leaf(&header, body, &view).hash);
-            found.matters |= !matches!(kind, Some(Kind::Open | Kind::Seal));
-        }
-        at = header.end();
+            .map_err(|error| self.damaged(at, error))
     }
-    Ok(found)
+
+    /// Takes in the frames that lie wholly in `piece`, which begins at `from`; says where the next one begins.
+    fn take(&mut self, piece: &[u8], from: Offset) -> Result<Offset, Error> {
+        let mut records: Vec<Framed<'_>> = Vec::new();
+        let mut at = from;
+        while !self.is_over() {
+            let frame = &piece[(at.0 - from.0) as usize..];
+            if frame.len() < FRAME_HEADER_LEN as usize {
+                break;
+            }
+            let header = self.header(frame, at)?;
+            let Some(body) = frame.get(FRAME_HEADER_LEN as usize..header.frame_len() as usize)
+            else {
+                break;
+            };
+            let kind = Kind::from_u8(header.kind);
+            if kind.is_some_and(Kind::is_structural) {
+                self.ended |= kind == Some(Kind::SegmentEnd);
+                if kind == Some(Kind::Commit) {
+                    self.found.end = match self.ended {
+                        true => self.segment_end,
+                        false => header.end(),
+                    };
+                }
+            } else {
+                let damaged = |error| self.damaged(at, error);
+                header.check_body(body).map_err(damaged)?;
+                let body = &body[..header.body_len as usize];
+                let view = RecordView::of_frame(&header, body).map_err(damaged)?;
+                records.push((header, body, view));
+                self.found.matters |= !matches!(kind, Some(Kind::Open | Kind::Seal));
+            }
+            at = header.end();
+        }
+        self.hash(&records);
+        Ok(at)
+    }
+
+    fn hash(&mut self, records: &[Framed<'_>]) {
+        let dets: Vec<&[u8]> = records.iter().map(|(_, _, view)| view.det()).collect();
+        let mut histories = vec![Digest::ZERO; dets.len()];
+        digest_many(&dets, &mut histories);
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(records.len()));
+        for ((header, body, view), history) in records.iter().zip(&histories) {
+            put_leaf(header, body, view, history, &mut bytes);
+            ends.push(bytes.len());
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let messages: Vec<&[u8]> = starts
+            .zip(&ends)
+            .map(|(from, &to)| &bytes[from..to])
+            .collect();
+        let first = self.found.leaves.len();
+        self.found.leaves.resize(first + messages.len(), Digest::ZERO);
+        digest_many(&messages, &mut self.found.leaves[first..]);
+    }
 }
 
 impl LogReader {
@@ -109,53 +181,8 @@ impl LogReader {
     /// # Errors
     /// [`Error::Finding`] where a frame is damaged, [`Error::Disk`].
     pub fn leaves(&self, start: Offset, end: Offset) -> Result<Sealable, Error> {
-        let stop = self.identity().stride.segment_end(start);
-        let window = RefCell::new(Window::default());
         leaves(self.identity(), start, end, |at, len| {
-            window.borrow_mut().piece(self, at, len, stop)
-        })
-    }
-}
-
-/// Bytes read ahead, of which pieces are lent.
-#[derive(Default)]
-struct Window {
-    at: u64,
-    bytes: Rc<Aligned>,
-}
-
-/// Bytes of a [`Window`], which may have moved on since.
-struct Piece {
-    bytes: Rc<Aligned>,
-    range: Range<usize>,
-}
-
-impl Deref for Piece {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.bytes[self.range.clone()]
-    }
-}
-
-impl Window {
-    /// `len` bytes from `at` on, which end at or below `stop`.
-    fn piece(
-        &mut self,
-        reader: &LogReader,
-        at: Offset,
-        len: usize,
-        stop: Offset,
-    ) -> Result<Piece, Error> {
-        let end = at.0 + len as u64;
-        if at.0 < self.at || end > self.at + self.bytes.len() as u64 {
-            let ahead = (at.0 + WINDOW_LEN).min(stop.0).max(end);
-            self.bytes = Rc::new(reader.read_range(at.0..ahead)?);
-            self.at = at.0;
-        }
-        let from = (at.0 - self.at) as usize;
-        Ok(Piece {
-            bytes: self.bytes.clone(),
-            range: from..from + len,
+            self.read_range(at.0..at.0 + len as u64)
         })
     }
 }

@@ -49,7 +49,7 @@ mod locate;
 mod minimize;
 mod perturb;
 mod report;
-mod rerun;
+pub(crate) mod rerun;
 mod rules;
 mod sealed;
 mod slice;

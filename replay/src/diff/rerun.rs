@@ -279,6 +279,11 @@ impl Recipe {
         }
     }
 
+    /// Derives the history and hands out its events, at most `limit` of them.
+    pub fn emissions(&self, limit: usize, each: &mut dyn FnMut(&Emission)) -> Stopped {
+        self.go(&mut self.machine(), limit, each)
+    }
+
     /// Drives a machine on from where it is.
     pub fn drive(&self, mut machine: Machine, mut stock: Stock, limit: usize) -> Derived {
         let mut events = Vec::new();

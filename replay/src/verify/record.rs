@@ -40,7 +40,8 @@ pub(crate) struct Break {
 pub(crate) struct Streams {
     pub(crate) list: Vec<LocalStream>,
     by_id: BTreeMap<StreamId, usize>,
-    last: usize,
+    /// Streams seen last, by the last byte of their id: a guess that is checked before it is taken.
+    recent: Recent,
     spare: Vec<LocalStream>,
     slots: Vec<(u8, ValueRef)>,
     pub(crate) findings: Vec<Finding>,
@@ -49,6 +50,15 @@ pub(crate) struct Streams {
     pub(crate) definitions: Vec<(Digest, u64)>,
     pub(crate) seeds: Vec<(Digest, u64)>,
     pub(crate) records: u64,
+}
+
+/// Positions in a list of streams.
+struct Recent([u32; 256]);
+
+impl Default for Recent {
+    fn default() -> Recent {
+        Recent([0; 256])
+    }
 }
 
 /// A record under judgement.
@@ -85,7 +95,6 @@ impl Streams {
     pub(crate) fn clear(&mut self) {
         self.spare.append(&mut self.list);
         self.by_id.clear();
-        self.last = 0;
         self.findings.clear();
         self.breaks.clear();
         self.started.clear();
@@ -148,8 +157,10 @@ impl Streams {
             seq: header.seq,
             prev: header.prev.0,
         };
-        let known = match self.list.get(self.last) {
-            Some(stream) if stream.id == id => Some(self.last),
+        let guess = usize::from(id.id[15]);
+        let recent = self.recent.0[guess] as usize;
+        let known = match self.list.get(recent) {
+            Some(stream) if stream.id == id => Some(recent),
             _ => self.by_id.get(&id).copied(),
         };
         let index = match known {
@@ -159,7 +170,7 @@ impl Streams {
             }
             None => self.begin(id, link),
         };
-        self.last = index;
+        self.recent.0[guess] = index as u32;
         let stream = &mut self.list[index];
         stream.follow_skip(header, &mut self.findings);
         stream.begin_values();

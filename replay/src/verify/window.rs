@@ -60,17 +60,22 @@ impl<'a> Window<'a> {
     pub(crate) fn push(&mut self, header: FrameHeader, body: &'a [u8]) {
         let (from, first) = (self.messages.len(), self.values.len());
         let structural = Kind::from_u8(header.kind).is_some_and(Kind::is_structural);
-        let record = (!structural).then(|| RecordView::of_frame(&header, body));
-        if let Some(Ok(view)) = &record {
-            self.messages.push(view.det().into());
-            for value in view.values() {
-                self.messages
-                    .extend(view.salted_bytes(&value).map(|bytes| Message {
-                        label: Some(VALUE_LABEL),
-                        bytes,
-                    }));
-                self.values.push(value);
+        let values = &mut self.values;
+        let record = (!structural)
+            .then(|| RecordView::of_frame_with(&header, body, |value| values.push(value)));
+        match &record {
+            Some(Ok(view)) => {
+                self.messages.push(view.det().into());
+                for value in &self.values[first..] {
+                    self.messages
+                        .extend(view.salted_bytes(value).map(|bytes| Message {
+                            label: Some(VALUE_LABEL),
+                            bytes,
+                        }));
+                }
             }
+            Some(Err(_)) => self.values.truncate(first),
+            None => {}
         }
         self.frames.push(Frame {
             header,

@@ -71,6 +71,17 @@ pub enum Kind {
     Mark = 128,
 }
 
+/// The kind of each number: every frame is asked.
+static BY_NUMBER: [Option<Kind>; 256] = {
+    let mut table = [None; 256];
+    let mut at = 0;
+    while at < Kind::ALL.len() {
+        table[Kind::ALL[at] as usize] = Some(Kind::ALL[at]);
+        at += 1;
+    }
+    table
+};
+
 impl Kind {
     /// All kinds of this version.
     pub const ALL: [Kind; 19] = [
@@ -97,7 +108,7 @@ impl Kind {
 
     /// The kind of that number.
     pub fn from_u8(number: u8) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| *kind as u8 == number)
+        BY_NUMBER[usize::from(number)]
     }
 
     /// Name in tools and exports: upper case, as in the format page.

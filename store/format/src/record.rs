@@ -21,6 +21,7 @@ use crate::frame::FrameHeader;
 use crate::wire::{align16, crc32};
 use rkyv::with::{InlineAsBox, Niche};
 use rkyv::{Archive, Deserialize, Serialize};
+use std::mem::offset_of;
 use std::ops::Range;
 
 mod values;
@@ -294,20 +295,47 @@ impl Draft {
     /// When the body would exceed 4 GiB, far beyond the largest record limit, which callers check first with
     /// [`Draft::value_bytes`].
     pub fn encode(&self) -> Body {
+        let room = self.value_bytes() as usize + 32 * self.values.len();
+        let mut bytes = rkyv::util::AlignedVec::<16>::with_capacity(128 + self.det.len() + room);
+        match Extras::of(self) {
+            None => self.put_usual(&mut bytes),
+            extras => bytes = self.archive(extras, bytes),
+        }
+        let record_len = u32::try_from(bytes.len()).expect("bodies stay below 4 GiB");
+        values::put(&mut bytes, &self.values);
+        Body::new(bytes, record_len)
+    }
+
+    /// The record as rkyv writes it, behind what is in `bytes`.
+    fn archive(
+        &self,
+        extras: Option<Box<Extras>>,
+        bytes: rkyv::util::AlignedVec<16>,
+    ) -> rkyv::util::AlignedVec<16> {
         let record = Record {
             stream_id: self.stream.id,
             wall_ns: self.wall_ns,
             lane_seq: self.lane_seq as u32,
             det: &self.det,
-            extras: Extras::of(self),
+            extras,
         };
-        let room = self.value_bytes() as usize + 32 * self.values.len();
-        let mut bytes = rkyv::util::AlignedVec::<16>::with_capacity(128 + self.det.len() + room);
-        bytes = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(&record, bytes)
-            .expect("writing into memory cannot fail");
-        let record_len = u32::try_from(bytes.len()).expect("bodies stay below 4 GiB");
-        values::put(&mut bytes, &self.values);
-        Body::new(bytes, record_len)
+        rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(&record, bytes)
+            .expect("writing into memory cannot fail")
+    }
+
+    /// The same bytes for a record without extras, of which nothing depends on what rkyv finds out.
+    fn put_usual(&self, bytes: &mut rkyv::util::AlignedVec<16>) {
+        let det_len = u32::try_from(self.det.len()).expect("bodies stay below 4 GiB");
+        let mut root = [0; ROOT_LEN];
+        let mut put = |at: usize, field: &[u8]| root[at..at + field.len()].copy_from_slice(field);
+        put(STREAM_AT, &self.stream.id);
+        put(WALL_AT, &self.wall_ns.to_le_bytes());
+        put(LANE_SEQ_AT, &(self.lane_seq as u32).to_le_bytes());
+        put(DET_AT, &leads_back(det_len).to_le_bytes());
+        put(DET_AT + 4, &det_len.to_le_bytes());
+        put(EXTRAS_AT, &NO_EXTRAS.to_le_bytes());
+        bytes.extend_from_slice(&self.det);
+        bytes.extend_from_slice(&root);
     }
 
     /// Bytes of values stored in this record.
@@ -362,10 +390,97 @@ pub struct Parts {
 /// A record read in place.
 #[derive(Clone, Copy)]
 pub struct RecordView<'a> {
-    record: &'a ArchivedRecord<'static>,
+    det: &'a [u8],
+    extras: Option<&'a ArchivedExtras>,
+    wall_ns: i64,
+    /// The lower half of its number in its lane.
+    lane_seq: u32,
     record_len: usize,
     values: &'a [u8],
     stream: StreamId,
+}
+
+/// Length of a record's root, which ends it.
+const ROOT_LEN: usize = size_of::<ArchivedRecord<'static>>();
+const STREAM_AT: usize = offset_of!(ArchivedRecord<'static>, stream_id);
+const WALL_AT: usize = offset_of!(ArchivedRecord<'static>, wall_ns);
+const LANE_SEQ_AT: usize = offset_of!(ArchivedRecord<'static>, lane_seq);
+/// Where the root says where the deterministic part is: distance and length.
+const DET_AT: usize = offset_of!(ArchivedRecord<'static>, det);
+/// Where the root says where the extras are.
+const EXTRAS_AT: usize = offset_of!(ArchivedRecord<'static>, extras);
+/// Distance of extras that are not there: into the pointer itself.
+const NO_EXTRAS: u32 = 1;
+
+/// Distance from a root's pointer to a deterministic part of that length right before the root.
+fn leads_back(det_len: u32) -> u32 {
+    det_len.wrapping_add(DET_AT as u32).wrapping_neg()
+}
+
+/// The usual record, a deterministic part with its root behind it and nothing else, without the pointer checks that rkyv makes
+/// of any archive: what the root must say is known here. `None` for every other record, good or bad.
+fn usual(record: &[u8]) -> Option<RecordView<'_>> {
+    let (det, root) = record.split_at(record.len().checked_sub(ROOT_LEN)?);
+    let root: &[u8; ROOT_LEN] = root.try_into().ok()?;
+    let word = |at: usize| u32::from_le_bytes(*root[at..].first_chunk().expect("within the root"));
+    let det_len = u32::try_from(det.len()).ok()?;
+    let is_usual = !det.is_empty()
+        && word(DET_AT) == leads_back(det_len)
+        && word(DET_AT + 4) == det_len
+        && word(EXTRAS_AT) == NO_EXTRAS;
+    let wall_ns = *root[WALL_AT..].first_chunk().expect("within the root");
+    let id = *root[STREAM_AT..].first_chunk().expect("within the root");
+    is_usual.then(|| RecordView {
+        det,
+        extras: None,
+        wall_ns: i64::from_le_bytes(wall_ns),
+        lane_seq: word(LANE_SEQ_AT),
+        record_len: record.len(),
+        values: &[],
+        stream: StreamId {
+            kind: StreamKind::Run,
+            id,
+        },
+    })
+}
+
+/// Any record, as rkyv checks it.
+fn checked(record_bytes: &[u8]) -> Result<RecordView<'_>, String> {
+    let record = rkyv::access::<ArchivedRecord<'static>, rkyv::rancor::Error>(record_bytes)
+        .map_err(|error| error.to_string())?;
+    let det: &[u8] = &record.det;
+    if det.is_empty() || !std::ptr::eq(det.as_ptr(), record_bytes.as_ptr()) {
+        return Err("it does not begin with its deterministic part".into());
+    }
+    let kind = match record.extras.as_ref() {
+        None if record_bytes.len() != det.len() + ROOT_LEN => {
+            return Err("bytes that belong to nothing".into());
+        }
+        None => StreamKind::Run,
+        Some(extras) if extras.say_nothing() => return Err("extras that say nothing".into()),
+        Some(extras) => match extras.stream_kind {
+            0 => StreamKind::Control,
+            1 => StreamKind::Run,
+            2 => StreamKind::Resource,
+            other => return Err(format!("unknown stream kind {other}")),
+        },
+    };
+    let high = record.extras.as_ref().map(|extras| extras.lane_seq_high);
+    if high.is_some_and(|high| high.to_native() > i32::MAX as u32) {
+        return Err("a number in its lane that nothing can follow".into());
+    }
+    Ok(RecordView {
+        det,
+        extras: record.extras.as_ref().map(|extras| &**extras),
+        wall_ns: record.wall_ns.to_native(),
+        lane_seq: record.lane_seq.to_native(),
+        record_len: record_bytes.len(),
+        values: &[],
+        stream: StreamId {
+            kind,
+            id: record.stream_id,
+        },
+    })
 }
 
 impl<'a> RecordView<'a> {
@@ -376,6 +491,14 @@ impl<'a> RecordView<'a> {
     /// [`Error::BadRecord`]: not an archive of this version, an unknown stream kind, extras that say nothing, or values that
     /// are cut, out of order or in no known state.
     pub fn open(body: &'a [u8], record_len: u32) -> Result<RecordView<'a>, Error> {
+        RecordView::open_with(body, record_len, &mut |_| ())
+    }
+
+    fn open_with(
+        body: &'a [u8],
+        record_len: u32,
+        each: &mut impl FnMut(ValueEntry),
+    ) -> Result<RecordView<'a>, Error> {
         let bad = |why: String| Error::BadRecord { why };
         let record_len = record_len as usize;
         let record_bytes = body.get(..record_len).ok_or_else(|| {
@@ -384,48 +507,21 @@ impl<'a> RecordView<'a> {
                 body.len()
             ))
         })?;
-        let record = rkyv::access::<ArchivedRecord<'static>, rkyv::rancor::Error>(record_bytes)
-            .map_err(|error| bad(error.to_string()))?;
-        let det: &[u8] = &record.det;
-        if det.is_empty() || !std::ptr::eq(det.as_ptr(), record_bytes.as_ptr()) {
-            return Err(bad("it does not begin with its deterministic part".into()));
-        }
-        let kind = match record.extras.as_ref() {
-            None if record_len != det.len() + size_of::<ArchivedRecord>() => {
-                return Err(bad("bytes that belong to nothing".into()));
-            }
-            None => StreamKind::Run,
-            Some(extras) if extras.say_nothing() => {
-                return Err(bad("extras that say nothing".into()));
-            }
-            Some(extras) => match extras.stream_kind {
-                0 => StreamKind::Control,
-                1 => StreamKind::Run,
-                2 => StreamKind::Resource,
-                other => return Err(bad(format!("unknown stream kind {other}"))),
-            },
+        let view = match usual(record_bytes) {
+            Some(view) => view,
+            None => checked(record_bytes).map_err(bad)?,
         };
-        let high = record.extras.as_ref().map(|extras| extras.lane_seq_high);
-        if high.is_some_and(|high| high.to_native() > i32::MAX as u32) {
-            return Err(bad("a number in its lane that nothing can follow".into()));
-        }
         let area = &body[record_len..];
         let mut entries = values::Entries::new(area);
-        while entries.next().map_err(|why| bad(why.into()))?.is_some() {}
+        while let Some((entry, _)) = entries.next().map_err(|why| bad(why.into()))? {
+            each(entry);
+        }
         let (values, padding) = area.split_at(entries.at());
         let padded = padding.len() < 16 && (padding.is_empty() || body.len().is_multiple_of(16));
         if !padded || padding.iter().any(|byte| *byte != 0) {
             return Err(bad("bytes after the last value".into()));
         }
-        Ok(RecordView {
-            record,
-            record_len,
-            values,
-            stream: StreamId {
-                kind,
-                id: record.stream_id,
-            },
-        })
+        Ok(RecordView { values, ..view })
     }
 
     /// Reads the body of a frame whose CRCs hold, with or without its padding.
@@ -433,8 +529,22 @@ impl<'a> RecordView<'a> {
     /// # Errors
     /// As [`RecordView::open`], and when the body has not the length that the header says.
     pub fn of_frame(header: &FrameHeader, body: &'a [u8]) -> Result<RecordView<'a>, Error> {
+        RecordView::of_frame_with(header, body, |_| ())
+    }
+
+    /// As [`RecordView::of_frame`]; `each` is told of the values on the way, in ascending order of slot, also where an error
+    /// comes after them.
+    ///
+    /// # Errors
+    /// As [`RecordView::of_frame`].
+    pub fn of_frame_with(
+        header: &FrameHeader,
+        body: &'a [u8],
+        mut each: impl FnMut(ValueEntry),
+    ) -> Result<RecordView<'a>, Error> {
         let len = header.body_len as usize;
-        let view = RecordView::open(&body[..body.len().min(len)], header.record_len)?;
+        let body = &body[..body.len().min(len)];
+        let view = RecordView::open_with(body, header.record_len, &mut each)?;
         if view.body_len() != len {
             let why = format!("a body of {len} bytes that ends after {}", view.body_len());
             return Err(Error::BadRecord { why });
@@ -478,7 +588,7 @@ impl<'a> RecordView<'a> {
     }
 
     fn extras(&self) -> Option<&'a ArchivedExtras> {
-        self.record.extras.as_ref().map(|extras| &**extras)
+        self.extras
     }
 
     /// Owner of the stream; 0 without tenants.
@@ -496,17 +606,17 @@ impl<'a> RecordView<'a> {
         let high = self
             .extras()
             .map_or(0, |extras| extras.lane_seq_high.to_native());
-        u64::from(high) << 32 | u64::from(self.record.lane_seq.to_native())
+        u64::from(high) << 32 | u64::from(self.lane_seq)
     }
 
     /// Wall clock when it was made, nanoseconds since 1970; not hashed.
     pub fn wall_ns(&self) -> i64 {
-        self.record.wall_ns.to_native()
+        self.wall_ns
     }
 
     /// Deterministic part.
     pub fn det(&self) -> &'a [u8] {
-        &self.record.det
+        self.det
     }
 
     /// History digest of this record.

@@ -1,6 +1,7 @@
 //! Fixed-width little-endian access and the CRC.
 
 /// CRC-32/ISO-HDLC of `bytes`.
+#[inline]
 pub fn crc32(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
@@ -10,16 +11,19 @@ pub const fn align16(n: u64) -> u64 {
     (n + 15) & !15
 }
 
+#[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
+#[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+    u64::from_le_bytes(*bytes[at..].first_chunk().expect("eight bytes"))
 }
 
 pub(crate) fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
@@ -36,7 +40,19 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes an unsigned LEB128 number off the front of `bytes`; `None` when it is cut, too long, too large or not in its shortest form.
+#[inline]
 pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    // Nearly all are one byte long.
+    match bytes.split_first() {
+        Some((&byte, rest)) if byte < 0x80 => {
+            *bytes = rest;
+            Some(byte.into())
+        }
+        _ => take_long_varint(bytes),
+    }
+}
+
+fn take_long_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for index in 0..10 {
         let (&byte, rest) = bytes.split_first()?;

@@ -260,7 +260,40 @@ fn a_value_is_cut_off_with_its_salt_and_nothing_hashed_changes() {
     assert_eq!(again.bytes.as_slice(), cut.bytes.as_slice());
 }
 
+/// All that a view says.
+fn said(view: &RecordView<'_>) -> impl PartialEq + std::fmt::Debug {
+    (
+        view.det().to_vec(),
+        view.stream(),
+        (view.tenant(), view.lane(), view.lane_seq(), view.wall_ns()),
+        view.record_len,
+        view.volatile().count(),
+    )
+}
+
 proptest! {
+    #[test]
+    fn a_usual_record_is_written_and_read_as_rkyv_does(
+        det in proptest::collection::vec(any::<u8>(), 1..400), id: [u8; 16], lane_seq: u32, wall_ns: i64,
+        flip in proptest::option::of((any::<prop::sample::Index>(), 1u8..)),
+    ) {
+        let draft = Draft { lane_seq: lane_seq.into(), wall_ns, ..Draft::new(StreamId::run(RunId(id)), det) };
+        let mut bytes = draft.archive(None, rkyv::util::AlignedVec::new());
+        let mut own = rkyv::util::AlignedVec::new();
+        draft.put_usual(&mut own);
+        prop_assert_eq!(own.as_slice(), bytes.as_slice());
+        if let Some((at, by)) = flip {
+            let at = at.index(bytes.len());
+            bytes[at] ^= by;
+        }
+        // What is taken for usual is what rkyv would have found, whatever the bytes.
+        match (usual(&bytes), checked(&bytes)) {
+            (Some(own), Ok(other)) => prop_assert_eq!(said(&own), said(&other)),
+            (Some(_), Err(why)) => prop_assert!(false, "{}", why),
+            (None, _) => prop_assert!(flip.is_some()),
+        }
+    }
+
     #[test]
     fn no_bytes_make_a_record_panic(flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20)) {
         let mut body = draft().encode();
