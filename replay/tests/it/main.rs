@@ -1,6 +1,7 @@
 //! Integration tests of `aos-replay`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod determinism;
 mod diff;
 mod export;
 mod forge;
