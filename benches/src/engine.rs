@@ -111,7 +111,9 @@ pub fn run(dir: &Path, workload: &Workload, setting: Setting) -> Result<Round, F
     };
     let log = engine.log().clone();
     drop(engine);
-    Arc::into_inner(log).ok_or("somebody still holds the log")?.close()?;
+    Arc::into_inner(log)
+        .ok_or("somebody still holds the log")?
+        .close()?;
     Ok(round)
 }
 

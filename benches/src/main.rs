@@ -209,9 +209,7 @@ fn main() -> ExitCode {
                     None if bulk > 0 => Workload::bulky(runs, steps, bulk),
                     None => Workload::computing(runs, steps),
                 }
-                .and_then(|work| {
-                    engine::measure(&dir, &work, &settings, rounds, keep.as_deref())
-                }),
+                .and_then(|work| engine::measure(&dir, &work, &settings, rounds, keep.as_deref())),
             }
         }
         Command::Producers {

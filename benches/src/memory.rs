@@ -18,7 +18,10 @@ pub struct Watch {
 impl Watch {
     /// Begins to look.
     pub fn begin() -> Watch {
-        let (over, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (over, most) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
         let (ended, seen) = (over.clone(), most.clone());
         let thread = std::thread::spawn(move || {
             while !ended.load(Ordering::Acquire) {
@@ -48,7 +51,9 @@ impl Watch {
 /// Resident anonymous memory of the process in bytes.
 pub fn anonymous() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
     let kilobytes = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
 }

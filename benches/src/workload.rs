@@ -43,7 +43,9 @@ impl Workload {
         let body = if steps <= 64 {
             let mut tasks = String::new();
             for step in 0..steps {
-                tasks.push_str(&format!("  - s{step}: {{ set: {{ n: '${{ .n + 1 }}' }} }}\n"));
+                tasks.push_str(&format!(
+                    "  - s{step}: {{ set: {{ n: '${{ .n + 1 }}' }} }}\n"
+                ));
             }
             tasks
         } else {
@@ -147,16 +149,18 @@ impl Workload {
     /// The runs as jobs, numbered from 0.
     pub fn jobs(&self) -> impl Iterator<Item = Job> + '_ {
         let root = RootSeed::from_number(SEED);
-        (0u64..).zip(&self.runs).map(move |(tag, (key, input))| Job::Start {
-            tag,
-            request: Box::new(Request {
-                definition: self.definition.clone(),
-                key: Some(key.clone()),
-                input: input.clone(),
-                root: root.clone(),
-                on_conflict: OnConflict::Refuse,
-            }),
-        })
+        (0u64..)
+            .zip(&self.runs)
+            .map(move |(tag, (key, input))| Job::Start {
+                tag,
+                request: Box::new(Request {
+                    definition: self.definition.clone(),
+                    key: Some(key.clone()),
+                    input: input.clone(),
+                    root: root.clone(),
+                    on_conflict: OnConflict::Refuse,
+                }),
+            })
     }
 }
 

@@ -187,7 +187,9 @@ pub fn validate(trial: &Trial<'_>) -> Result<Tried, Error> {
         let verdict = replay(&reader, &options)?.verdict;
         let recorded = runs
             .into_iter()
-            .map(|(subject, seed, request, run)| gather(&reader, trial, subject, seed, &request, run))
+            .map(|(subject, seed, request, run)| {
+                gather(&reader, trial, subject, seed, &request, run)
+            })
             .collect::<Result<Vec<_>, Error>>()?;
         Ok::<_, Error>((recorded, verdict))
     })?;
@@ -263,8 +265,8 @@ fn record<'a>(
     let failed = |subject: &Subject, seed: u64, why: String| Error::Unusable {
         what: format!("{} with seed {seed}: {why}", subject.name),
     };
-    let engine = Engine::new(log.clone(), trial.skills.clone(), clock)
-        .map_err(|error| Error::Unusable {
+    let engine =
+        Engine::new(log.clone(), trial.skills.clone(), clock).map_err(|error| Error::Unusable {
             what: error.to_string(),
         })?;
     let mut runs = Vec::new();
@@ -324,9 +326,11 @@ fn gather<'a>(
                     Ok(value("response").map_err(unreadable)?)
                 } else {
                     let problem = value("error").map_err(unreadable)?;
-                    Err(Fault::from_problem(&problem).ok_or_else(|| Error::Unusable {
-                        what: "an error that is no problem details".into(),
-                    })?)
+                    Err(
+                        Fault::from_problem(&problem).ok_or_else(|| Error::Unusable {
+                            what: "an error that is no problem details".into(),
+                        })?,
+                    )
                 };
                 answers.put(effect_key(&result.activation), Answer::Effect(answer));
             }
@@ -334,7 +338,10 @@ fn gather<'a>(
                 let ns = time.time_ns.parse().map_err(|_| Error::Unusable {
                     what: "a time that is no number".into(),
                 })?;
-                answers.put(clock_key(&time.activation, &time.subject), Answer::Clock(ns));
+                answers.put(
+                    clock_key(&time.activation, &time.subject),
+                    Answer::Clock(ns),
+                );
             }
             _ => {}
         }
@@ -412,7 +419,10 @@ impl Recorded<'_> {
             subject: self.subject.name.clone(),
             seed: self.seed,
             run: self.recipe.run,
-            digest: self.digests.last().map_or(Digest::ZERO, |(digest, _)| *digest),
+            digest: self
+                .digests
+                .last()
+                .map_or(Digest::ZERO, |(digest, _)| *digest),
             events: self.digests.len() as u64,
             differing: 0,
         }
@@ -442,7 +452,9 @@ impl Recorded<'_> {
             Ok(Fed::Equal(_)) => Ok(Some((self.digests.len(), None))),
             Ok(Fed::Parted(parted)) => {
                 let before = self.records[..parted.at].iter();
-                let at = before.filter(|r| r.kind().is_some_and(Kind::advances)).count();
+                let at = before
+                    .filter(|r| r.kind().is_some_and(Kind::advances))
+                    .count();
                 Ok(Some((at, parted.made.map(|made| made.digest))))
             }
             Err(error) => Err(Error::Unusable {

@@ -170,7 +170,9 @@ impl Leaves {
             .map(|(from, &to)| &bytes[from..to])
             .collect();
         let first = self.found.leaves.len();
-        self.found.leaves.resize(first + messages.len(), Digest::ZERO);
+        self.found
+            .leaves
+            .resize(first + messages.len(), Digest::ZERO);
         digest_many(&messages, &mut self.found.leaves[first..]);
     }
 }

@@ -111,7 +111,9 @@ fn step<'a>(det: &'a [u8], slots: &mut Vec<(u8, ValueRef)>) -> Option<Det<'a>> {
 
 /// A text that is there, so not an empty one.
 fn prefixed_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
-    let len = usize::try_from(take_varint(rest)?).ok().filter(|len| *len > 0)?;
+    let len = usize::try_from(take_varint(rest)?)
+        .ok()
+        .filter(|len| *len > 0)?;
     let (text, after) = rest.split_at_checked(len)?;
     *rest = after;
     std::str::from_utf8(text).ok()
@@ -219,7 +221,18 @@ mod tests {
         let table = event::fields(Kind::Step);
         let at = |name| table.iter().position(|field| field.name == name).unwrap() as u32;
         assert_eq!(
-            ["activation", "attempt", "outcome", "input", "error", "next", "draws", "words", "reads"].map(at),
+            [
+                "activation",
+                "attempt",
+                "outcome",
+                "input",
+                "error",
+                "next",
+                "draws",
+                "words",
+                "reads"
+            ]
+            .map(at),
             [
                 number::ACTIVATION,
                 number::ATTEMPT,
@@ -249,8 +262,35 @@ mod tests {
                 let (mut own, mut others) = (Vec::new(), Vec::new());
                 let fast = step(&det, &mut own).unwrap();
                 let slow = by_table(Kind::Step, &det, &mut others).unwrap();
-                assert_eq!((fast.previous, fast.activation), (slow.previous, slow.activation));
+                assert_eq!(
+                    (fast.previous, fast.activation),
+                    (slow.previous, slow.activation)
+                );
                 assert_eq!((own.len(), &own), (2, &others));
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_with_any_byte_changed_is_accepted_as_by_the_format() {
+        let Event::Step(mut full) = step_event() else {
+            unreachable!("it is one")
+        };
+        (full.attempt, full.outcome, full.next) = (2, "skipped".into(), "x".into());
+        let with_reads = full.clone();
+        full.reads.clear();
+        for step in [full, with_reads] {
+            let sound = Event::Step(step).encode(&Digest::ZERO);
+            for at in 0..sound.len() {
+                for byte in 0..=255 {
+                    let mut det = sound.clone();
+                    det[at] = byte;
+                    assert_eq!(
+                        read(Kind::Step, &det, &mut Vec::new()).is_ok(),
+                        Event::decode(Kind::Step, &det).is_ok(),
+                        "byte {at} is {byte}"
+                    );
+                }
             }
         }
     }

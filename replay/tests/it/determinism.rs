@@ -88,7 +88,10 @@ fn runs_are_the_same_on_every_worker_under_stress_and_when_replayed() {
 #[test]
 fn the_digest_does_not_depend_on_the_workers() {
     let one = tried(Skills::builtin(), &[draws()], 1, 0);
-    assert_eq!(one.digest(), tried(Skills::builtin(), &[draws()], 3, 0).digest());
+    assert_eq!(
+        one.digest(),
+        tried(Skills::builtin(), &[draws()], 3, 0).digest()
+    );
 }
 
 #[test]
@@ -96,7 +99,10 @@ fn an_effect_is_performed_once_a_run_and_answers_from_the_record_ever_after() {
     let counter = Arc::new(Counter::default());
     let mut skills = Skills::builtin();
     skills.add("outside", "1", Skill::Effect(counter.clone()));
-    let asks = subject("asks", "  - ask: { call: outside }\n  - keep: { set: { was: '${ . }' } }");
+    let asks = subject(
+        "asks",
+        "  - ask: { call: outside }\n  - keep: { set: { was: '${ . }' } }",
+    );
     let tried = tried(skills, &[asks], 3, 0);
     assert_eq!(counter.0.load(Ordering::SeqCst), 2, "once for each seed");
     assert!(tried.is_deterministic(), "{:?}", tried.differences);

@@ -5,6 +5,7 @@ use aos_disk::sim::SimDisk;
 use aos_format::digest::Digest;
 use aos_format::event::{Event, Seal};
 use aos_format::frame::Kind;
+use aos_format::leaf::leaf;
 use aos_format::merkle::{Peaks, root};
 use aos_format::offset::{Offset, Stride};
 use aos_format::record::StreamId;
@@ -54,9 +55,19 @@ fn chain(reader: &LogReader) -> u64 {
         assert_eq!(seal, expected);
         (through, before) = (seal.end, Some(digest));
     }
-    let below = reader.scan(Offset(0)).unwrap().map(Result::unwrap);
-    let below = below.filter(|record| record.offset().0 < through);
-    assert_eq!(below.count() as u64, tree.size(), "every record is a leaf");
+    // Every record is a leaf, the one that its bytes give.
+    let mut singly = Peaks::default();
+    for record in reader.scan(Offset(0)).unwrap() {
+        let record = record.unwrap();
+        if record.offset().0 < through {
+            let view = record.view().unwrap();
+            singly.push(leaf(record.header(), record.body(), &view).hash);
+        }
+    }
+    assert_eq!(
+        (singly.size(), singly.hashes()),
+        (tree.size(), tree.hashes())
+    );
     through
 }
 
@@ -241,4 +252,38 @@ fn a_long_run_is_known_to_be_alone_from_the_end_of_its_log() {
         assert_eq!(heads.streams.len(), 2, "the run and the control stream");
     }
     assert_eq!(found.map(|heads| heads.complete), [true, false]);
+}
+
+#[test]
+fn records_longer_than_what_is_read_at_a_time_are_leaves_too() {
+    let disk = SimDisk::new();
+    let options = Options {
+        stride: Stride::from_log2(23).unwrap(),
+        queue_bytes_max: 64 << 20,
+        ..sealing(Mode::Inline)
+    };
+    let (log, _) = Log::open(Arc::new(disk.clone()), path(), &options).unwrap();
+    let mut world = World::default();
+    let mut put = |event, values| {
+        let next = world.next(run_stream(1), event, values);
+        let ticket = log.append_batch(vec![next]).unwrap();
+        log.wait(ticket).unwrap();
+    };
+    put(Event::Start(start(1)), Vec::new());
+    // Around the length of a piece, so that frames begin and end on both sides of its bounds.
+    for len in [
+        10,
+        300_000,
+        700_000,
+        1 << 20,
+        20,
+        1_500_000,
+        (1 << 20) - 300,
+        5,
+    ] {
+        let output = vec![b'7'; len];
+        put(Event::Step(step("/do/0/a", &output)), vec![(4, output)]);
+    }
+    log.close().unwrap();
+    assert!(chain(&reader(&disk)) > 4 << 20);
 }

@@ -54,6 +54,18 @@ fn every_short_length_gives_the_digest_of_sha2_at_every_width() {
 }
 
 #[test]
+fn what_a_longer_message_left_behind_is_not_hashed_with_a_shorter_one() {
+    for labelled in [false, true] {
+        // In descending order: each is copied to where a longer one of as many blocks was.
+        let mut all: Vec<_> = (0..=600)
+            .flat_map(|len| vec![(labelled, bytes(len as u64, len)); 5])
+            .collect();
+        all.reverse();
+        check(&all);
+    }
+}
+
+#[test]
 fn long_messages_beside_short_ones_give_the_digests_of_sha2() {
     let lengths = [
         70_001,

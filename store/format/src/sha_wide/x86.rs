@@ -143,7 +143,6 @@ impl<'a> Lane<'a> {
         }
         self.stage != Stage::End || self.at < self.copied
     }
-
 }
 
 /// The digest that a state is at the end.
