@@ -159,6 +159,7 @@ impl Workload {
                     input: input.clone(),
                     root: root.clone(),
                     on_conflict: OnConflict::Refuse,
+                    budget: None,
                 }),
             })
     }

@@ -19,7 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::diff::rerun::{Answers, Recipe, Stopped, clock_key, effect_key};
+use crate::diff::rerun::{Answers, Recipe, Stopped, clock_key, effect_key, start_info};
 use crate::error::Error;
 use crate::reexecute::LogValues;
 use crate::replay::{Options, replay};
@@ -31,7 +31,7 @@ use aos_engine::engine::{Begun, Engine, OnConflict, Request};
 use aos_engine::expr::EVAL_STACK_BYTES;
 use aos_engine::fault::Fault;
 use aos_engine::history::{self, Fed};
-use aos_engine::machine::{Answer, StartInfo};
+use aos_engine::machine::Answer;
 use aos_engine::run::Turn;
 use aos_engine::seed::RootSeed;
 use aos_engine::skill::Skills;
@@ -278,6 +278,7 @@ fn record<'a>(
                 input: subject.input.clone(),
                 root: RootSeed::from_number(seed),
                 on_conflict: OnConflict::Refuse,
+                budget: None,
             };
             let said = |error: aos_engine::Error| failed(subject, seed, error.to_string());
             let run = match engine.start(&request).map_err(said)? {
@@ -307,6 +308,9 @@ fn gather<'a>(
     run: RunId,
 ) -> Result<Recorded<'a>, Error> {
     let records = reader.stream(StreamId::run(run), 1)?;
+    let Some(first) = records.first() else {
+        return Err(Error::NoRun { run });
+    };
     let values = LogValues(reader);
     let mut answers = Answers::default();
     let mut digests = Vec::with_capacity(records.len());
@@ -351,11 +355,7 @@ fn gather<'a>(
         skills: trial.skills.clone(),
         run,
         seed: request.root.run_seed(run),
-        info: StartInfo {
-            key: request.key.clone().unwrap_or_default(),
-            generation: 0,
-            root_seed: request.root.commitment(),
-        },
+        info: start_info(first),
         input: subject.input.clone(),
         stride: reader.identity().stride,
         answers,
