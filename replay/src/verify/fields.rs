@@ -3,7 +3,7 @@
 use aos_format::Error;
 use aos_format::digest::Digest;
 use aos_format::event::{
-    self, Event, Field, FieldType, Fields, Present, VALUE_BYTES, VALUE_JSON, ValueRef,
+    self, Event, Field, FieldType, Fields, Present, VALUE_BYTES, VALUE_JSON, VALUE_SAME, ValueRef,
 };
 use aos_format::frame::Kind;
 use aos_format::wire::take_varint;
@@ -72,16 +72,13 @@ fn step<'a>(det: &'a [u8], slots: &mut Vec<(u8, ValueRef)>) -> Option<Det<'a>> {
             number::INPUT..=number::ERROR => {
                 let head = take_varint(&mut rest)?;
                 let kind = (head & 3) as u8;
-                if kind != VALUE_JSON && kind != VALUE_BYTES {
-                    // The same as an earlier slot, whose number stands for the length.
-                    let same = slots[first..].iter();
-                    let same = same.filter(|_| kind != 0);
-                    let name = same
-                        .clone()
-                        .find(|(slot, _)| u64::from(*slot) == head >> 2)?
-                        .1;
+                if kind == VALUE_SAME {
+                    let name = same(&slots[first..], head >> 2)?;
                     slots.push((field as u8, name));
                     continue;
+                }
+                if kind != VALUE_JSON && kind != VALUE_BYTES {
+                    return None;
                 }
                 let (digest, after) = rest.split_first_chunk::<32>()?;
                 rest = after;
@@ -107,6 +104,15 @@ fn step<'a>(det: &'a [u8], slots: &mut Vec<(u8, ValueRef)>) -> Option<Det<'a>> {
         previous,
         activation: Some(activation),
     })
+}
+
+/// The value that slot `number` names, where it is the first to name it: there is one way to say so.
+fn same(slots: &[(u8, ValueRef)], number: u64) -> Option<ValueRef> {
+    let at = slots
+        .iter()
+        .position(|(slot, _)| u64::from(*slot) == number)?;
+    let name = slots[at].1;
+    (!slots[..at].iter().any(|(_, earlier)| *earlier == name)).then_some(name)
 }
 
 /// A text that is there, so not an empty one.
@@ -279,7 +285,9 @@ mod tests {
         (full.attempt, full.outcome, full.next) = (2, "skipped".into(), "x".into());
         let with_reads = full.clone();
         full.reads.clear();
-        for step in [full, with_reads] {
+        let mut alike = full.clone();
+        (alike.output, alike.context) = (alike.input, alike.input);
+        for step in [full, with_reads, alike] {
             let sound = Event::Step(step).encode(&Digest::ZERO);
             for at in 0..sound.len() {
                 for byte in 0..=255 {

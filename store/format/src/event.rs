@@ -37,6 +37,8 @@ pub const FIELDS_AT: usize = 37;
 pub const VALUE_JSON: u8 = 1;
 /// Value kind: bytes.
 pub const VALUE_BYTES: u8 = 2;
+/// In place of a value kind: the same value as in an earlier slot of this record, whose number stands for the length.
+pub const VALUE_SAME: u8 = 3;
 
 /// What the digest of a value begins with; its salt and its bytes follow.
 pub const VALUE_LABEL: &[u8; 16] = b"aos.value.v1\0\0\0\0";

@@ -172,6 +172,33 @@ fn memory_for_ended_runs_is_given_back_after_the_fold() {
 }
 
 #[test]
+fn looking_for_a_run_that_nobody_started_reads_nothing_and_misses_none_that_somebody_did() {
+    let disk = SimDisk::new();
+    let options = Options {
+        catalogue_every_records: 64,
+        ..options()
+    };
+    let (log, _) = Log::open(Arc::new(disk.clone()), path(), &options).unwrap();
+    let mut world = World::default();
+    let run = |n| run_stream(n).as_run().unwrap();
+    for n in 0..300 {
+        let first = world.next(run_stream(n), Event::Start(start(n)), Vec::new());
+        let last = world.next(run_stream(n), Event::End(crate::support::end()), Vec::new());
+        log.append_batch(vec![first, last]).unwrap();
+        log.flush().unwrap();
+        let before = disk.reads();
+        assert_eq!(log.run(run(n + 1)).unwrap(), None);
+        assert_eq!(disk.reads(), before, "run {n} need not be folded for that");
+        // Written, folded, forgotten: whatever became of it, it is found.
+        for earlier in [0, n / 2, n] {
+            let found = log.run(run(earlier)).unwrap().unwrap();
+            assert_eq!((found.run, found.seq), (run(earlier), 2));
+        }
+    }
+    assert!(log.streams_in_memory() < 100, "{}", log.streams_in_memory());
+}
+
+#[test]
 fn many_producers_share_a_log_and_each_stream_keeps_its_order() {
     for mode in [Mode::Inline, Mode::Threaded] {
         let disk = SimDisk::new();

@@ -1,7 +1,8 @@
 //! How fields are written and read: one encoding for each meaning.
 
 use super::{
-    FIELDS_AT, LaneHead, Outcome, SkillRef, VALUE_BYTES, VALUE_JSON, ValueRef, fields, previous,
+    FIELDS_AT, LaneHead, Outcome, SkillRef, VALUE_BYTES, VALUE_JSON, VALUE_SAME, ValueRef, fields,
+    previous,
 };
 use crate::Error;
 use crate::digest::Digest;
@@ -10,8 +11,6 @@ use crate::wire::{put_varint, take_varint};
 
 /// Most slots that one kind has; a test holds the table to it.
 pub(super) const SLOTS_MAX: usize = 4;
-/// In place of a value kind: the same value as in an earlier slot of this record, whose number stands for the length.
-const VALUE_SAME: u8 = 3;
 /// How a field's bytes are to be read, and what a field that is left out means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FieldType {

@@ -143,119 +143,30 @@ impl<'a> Lane<'a> {
         }
         self.stage != Stage::End || self.at < self.copied
     }
-}
 
-/// The digest that a state is at the end.
-fn digest(state: &State) -> Digest {
-    let ([a, b, e, f], [c, d, g, h]) = (words(state[0]), words(state[1]));
-    let mut digest = [0; 32];
-    let (bytes, _) = digest.as_chunks_mut::<4>();
-    for (bytes, word) in bytes.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-        *bytes = word.to_be_bytes();
+    fn digest(&self) -> Digest {
+        let ([a, b, e, f], [c, d, g, h]) = (words(self.state[0]), words(self.state[1]));
+        let mut digest = [0; 32];
+        let (bytes, _) = digest.as_chunks_mut::<4>();
+        for (bytes, word) in bytes.iter_mut().zip([a, b, c, d, e, f, g, h]) {
+            *bytes = word.to_be_bytes();
+        }
+        Digest(digest)
     }
-    Digest(digest)
 }
 
-/// Messages that are sorted by length at a time.
-const WINDOW: usize = 512;
-/// Blocks of the longest message that is copied, and one more length for all that are longer.
-const LENGTHS: usize = (COPIED + 9).div_ceil(BLOCK) + 1;
-
-/// Hashes `count` messages. Those of equal length in blocks go through the rounds together from their first block to their
-/// last; what is left over, and what is long, goes lane by lane.
+/// Hashes `count` messages; a lane that is done takes the next one.
 pub(super) fn hash<'a>(
     width: Width,
     count: usize,
     message: impl Fn(usize) -> Message<'a>,
     digests: &mut [Digest],
 ) {
-    let mut copies = [[0; COPIED + 2 * BLOCK]; LANES_MAX];
-    for from in (0..count).step_by(WINDOW) {
-        let (order, ends) = sorted(WINDOW.min(count - from), |n| message(from + n).len());
-        let mut rest = [0u16; WINDOW];
-        let (mut left, mut start) = (0, 0);
-        for (length, end) in ends.into_iter().enumerate() {
-            let mut same = &order[start..end];
-            start = end;
-            while length < LENGTHS - 1
-                && let Some((group, after)) = same.split_at_checked(width.lanes())
-            {
-                same = after;
-                let mut states = [START; LANES_MAX];
-                let mut runs: [&[u8]; LANES_MAX] = [&[]; LANES_MAX];
-                for ((copy, run), &number) in copies.iter_mut().zip(&mut runs).zip(group) {
-                    *run = padded(copy, message(from + usize::from(number)), length + 1);
-                }
-                width.compress(&mut states[..group.len()], &runs[..group.len()]);
-                for (state, &number) in states.iter().zip(group) {
-                    digests[from + usize::from(number)] = digest(state);
-                }
-            }
-            rest[left..left + same.len()].copy_from_slice(same);
-            left += same.len();
-        }
-        let number = |n: usize| from + usize::from(rest[n]);
-        lane_by_lane(width, left, number, &message, digests);
-    }
-}
-
-/// Numbers of `count` messages in the order of their length in blocks, and where each length ends.
-fn sorted(count: usize, len: impl Fn(usize) -> usize) -> ([u16; WINDOW], [usize; LENGTHS]) {
-    let (mut lengths, mut ends) = ([0u8; WINDOW], [0; LENGTHS]);
-    for (n, length) in lengths[..count].iter_mut().enumerate() {
-        let blocks = (len(n) + 9).div_ceil(BLOCK).min(LENGTHS);
-        *length = (blocks - 1) as u8;
-        ends[usize::from(*length)] += 1;
-    }
-    let mut next = [0; LENGTHS];
-    let mut before = 0;
-    for (next, end) in next.iter_mut().zip(&mut ends) {
-        (*next, before) = (before, before + *end);
-        *end = before;
-    }
-    let mut order = [0u16; WINDOW];
-    for (n, length) in lengths[..count].iter().enumerate() {
-        let at = &mut next[usize::from(*length)];
-        order[*at] = n as u16;
-        *at += 1;
-    }
-    (order, ends)
-}
-
-/// The message in whole blocks: copied and padded.
-fn padded<'c>(
-    copy: &'c mut [u8; COPIED + 2 * BLOCK],
-    message: Message<'_>,
-    blocks: usize,
-) -> &'c [u8] {
-    let label = message.label.map_or(&[][..], |label| label);
-    let len = message.len();
-    copy[..label.len()].copy_from_slice(label);
-    copy[label.len()..len].copy_from_slice(message.bytes);
-    copy[len] = 0x80;
-    // As many zeros as padding can have: what is too many is behind the end, or overwritten next.
-    copy[len + 1..][..BLOCK + 8].fill(0);
-    let end = blocks * BLOCK;
-    copy[end - 8..end].copy_from_slice(&(len as u64 * 8).to_be_bytes());
-    &copy[..end]
-}
-
-/// Hashes the `count` messages with these numbers; a lane that is done takes the next one.
-fn lane_by_lane<'a>(
-    width: Width,
-    count: usize,
-    number: impl Fn(usize) -> usize,
-    message: &impl Fn(usize) -> Message<'a>,
-    digests: &mut [Digest],
-) {
-    if count == 0 {
-        return;
-    }
     let mut lanes: [Lane<'a>; LANES_MAX] = std::array::from_fn(|_| Lane::idle());
     let (mut active, mut next) = (0, 0);
     loop {
         while active < width.lanes() && next < count {
-            lanes[active].begin(number(next), message(number(next)));
+            lanes[active].begin(next, message(next));
             (active, next) = (active + 1, next + 1);
         }
         if active == 0 {
@@ -269,9 +180,9 @@ fn lane_by_lane<'a>(
                 lane += 1;
                 continue;
             }
-            digests[lanes[lane].number] = digest(&lanes[lane].state);
+            digests[lanes[lane].number] = lanes[lane].digest();
             if next < count {
-                lanes[lane].begin(number(next), message(number(next)));
+                lanes[lane].begin(next, message(next));
                 (lane, next) = (lane + 1, next + 1);
             } else {
                 active -= 1;
