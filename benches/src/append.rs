@@ -1,7 +1,7 @@
 //! Durable appends: contenders in turn, round by round, so that each ratio is of neighbours in time.
 
 use crate::contender::{Chaining, EVENT_LEN, Opener, Stream, open_log};
-use crate::stats::{Failure, machine, percentiles, rounded, spread};
+use crate::stats::{Failure, machine_at, percentiles, rounded, spread};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -11,71 +11,102 @@ use std::time::{Duration, Instant};
 /// Name of the contender that the others are divided by.
 const REFERENCE: &str = "reference";
 
-/// Measures contenders at each batch size.
-///
-/// Every round runs each contender once, in an order that turns by one from round to round, for `seconds` after a warm-up
-/// of a tenth of that.
+/// What is appended, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// Directory on the disk to measure; each contender works in a new one below it.
+    pub dir: &'a Path,
+    /// Events a sync.
+    pub batches: &'a [usize],
+    /// Bytes of an event.
+    pub payloads: &'a [usize],
+    /// Rounds, in each of which every contender has its turn.
+    pub rounds: usize,
+    /// Seconds of a turn, after a warm-up of a tenth of that.
+    pub seconds: f64,
+}
+
+/// One contender's turns at one batch and payload size.
+#[derive(Default)]
+struct Turns {
+    what: String,
+    rates: Vec<f64>,
+    latencies: Vec<Duration>,
+}
+
+impl Turns {
+    fn take(
+        &mut self,
+        open: Opener,
+        plan: &Plan<'_>,
+        event: &[u8],
+        batch: usize,
+    ) -> Result<(), Failure> {
+        let place = tempfile::tempdir_in(plan.dir)?;
+        let mut contender = (open.1)(place.path())?;
+        self.what = contender.name().into();
+        let warm = Instant::now();
+        while warm.elapsed().as_secs_f64() < plan.seconds / 10.0 {
+            contender.append(event, batch)?;
+        }
+        let (start, mut count) = (Instant::now(), 0u64);
+        let mut before = start;
+        while before.duration_since(start).as_secs_f64() < plan.seconds {
+            contender.append(event, batch)?;
+            let now = Instant::now();
+            self.latencies.push(now - before);
+            before = now;
+            count += batch as u64;
+        }
+        self.rates
+            .push(count as f64 / (before - start).as_secs_f64());
+        Ok(())
+    }
+}
+
+/// Measures contenders at each payload and batch size; the order of their turns moves on by one from round to round.
 ///
 /// # Errors
 /// What a contender or the directory said.
-pub fn batches(
-    dir: &Path,
-    contenders: &[Opener],
-    sizes: &[usize],
-    rounds: usize,
-    seconds: f64,
-) -> Result<Value, Failure> {
-    let machine = machine();
+pub fn batches(contenders: &[Opener], plan: &Plan<'_>) -> Result<Value, Failure> {
+    let machine = machine_at(plan.dir);
     let mut rows = Vec::new();
-    for &size in sizes {
-        let mut rates: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
-        let mut latencies: Vec<Vec<Duration>> = vec![Vec::new(); contenders.len()];
-        let mut names = vec![String::new(); contenders.len()];
-        for round in 0..rounds {
+    for (&payload, &batch) in plan
+        .payloads
+        .iter()
+        .flat_map(|payload| plan.batches.iter().map(move |batch| (payload, batch)))
+    {
+        let event = vec![0x5a; payload];
+        let mut turns: Vec<Turns> = contenders.iter().map(|_| Turns::default()).collect();
+        for round in 0..plan.rounds {
             for turn in 0..contenders.len() {
                 let index = (round + turn) % contenders.len();
-                let place = tempfile::tempdir_in(dir)?;
-                let mut contender = (contenders[index].1)(place.path())?;
-                names[index] = contender.name().into();
-                let event = [0x5a; EVENT_LEN];
-                let warm = Instant::now();
-                while warm.elapsed().as_secs_f64() < seconds / 10.0 {
-                    contender.append(&event, size)?;
-                }
-                let (start, mut count) = (Instant::now(), 0u64);
-                let mut before = start;
-                while before.duration_since(start).as_secs_f64() < seconds {
-                    contender.append(&event, size)?;
-                    let now = Instant::now();
-                    latencies[index].push(now - before);
-                    before = now;
-                    count += size as u64;
-                }
-                rates[index].push(count as f64 / (before - start).as_secs_f64());
+                turns[index].take(contenders[index], plan, &event, batch)?;
             }
         }
         let reference = contenders.iter().position(|(key, _)| *key == REFERENCE);
-        for (index, (key, _)) in contenders.iter().enumerate() {
-            let ratio = reference.map(|reference| {
-                let pairs = rates[index].iter().zip(&rates[reference]);
+        let reference = reference.map(|at| turns[at].rates.clone());
+        for ((key, _), turns) in contenders.iter().zip(&mut turns) {
+            let ratio = reference.as_ref().map(|reference| {
+                let pairs = turns.rates.iter().zip(reference);
                 spread(pairs.map(|(own, other)| own / other).collect())
             });
             rows.push(json!({
-                "batch": size,
+                "batch": batch,
+                "payload_bytes": payload,
                 "contender": key,
-                "what": names[index],
-                "events_per_s": spread(rates[index].clone()),
+                "what": turns.what,
+                "events_per_s": spread(turns.rates.clone()),
                 "ratio_to_reference": ratio,
-                "sync_us": percentiles(&mut latencies[index]),
+                "sync_us": percentiles(&mut turns.latencies),
             }));
         }
     }
     Ok(json!({
         "schema": "aos.bench.append.v1",
         "machine": machine,
-        "event_bytes": EVENT_LEN,
-        "rounds": rounds,
-        "seconds": seconds,
+        "rounds": plan.rounds,
+        "seconds": plan.seconds,
         "figures": rows,
     }))
 }
@@ -91,7 +122,7 @@ pub fn producers(
     rounds: usize,
     seconds: f64,
 ) -> Result<Value, Failure> {
-    let machine = machine();
+    let machine = machine_at(dir);
     let (mut rates, mut latencies) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let place = tempfile::tempdir_in(dir)?;

@@ -14,7 +14,7 @@
 use aos_bench::contender::OWN;
 use aos_bench::engine::{self, Setting};
 use aos_bench::workload::Workload;
-use aos_bench::{append, bytes, golden, language, parse, replay, verify};
+use aos_bench::{append, bytes, golden, language, open, parse, read, replay, validate, verify};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -101,6 +101,9 @@ enum Command {
         /// Events a sync.
         #[arg(long, value_delimiter = ',', default_value = "1,100,1000")]
         batches: Vec<usize>,
+        /// Bytes of an event.
+        #[arg(long, value_delimiter = ',', default_value = "256")]
+        payloads: Vec<usize>,
     },
     /// Run a workload and replay it.
     Engine {
@@ -131,6 +134,44 @@ enum Command {
         /// Numbers of workers.
         #[arg(long, value_delimiter = ',', default_value = "1,2")]
         workers: Vec<usize>,
+        /// Rounds.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// Read single records by their offset.
+    Read {
+        /// Directory on the disk to measure.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Records.
+        #[arg(long, default_value_t = 200_000)]
+        records: usize,
+        /// Rounds.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// Open a log: until its durable prefix is known, until every run is.
+    Open {
+        /// The log.
+        log: PathBuf,
+        /// Open it for writing too.
+        #[arg(long)]
+        write: bool,
+        /// Rounds.
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+    },
+    /// Make executions again and compare them.
+    Validate {
+        /// Numbers of workers.
+        #[arg(long, value_delimiter = ',', default_value = "1,2,3")]
+        workers: Vec<usize>,
+        /// Iterations.
+        #[arg(long, default_value_t = 500)]
+        iterations: u64,
+        /// Seeds.
+        #[arg(long, default_value_t = 5)]
+        seeds: u64,
         /// Rounds.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
@@ -185,7 +226,17 @@ fn main() -> ExitCode {
             rounds,
             seconds,
             batches,
-        } => append::batches(&dir, &OWN, &batches, rounds.max(1), seconds),
+            payloads,
+        } => append::batches(
+            &OWN,
+            &append::Plan {
+                dir: &dir,
+                batches: &batches,
+                payloads: &payloads,
+                rounds: rounds.max(1),
+                seconds,
+            },
+        ),
         Command::Engine {
             dir,
             data,
@@ -212,6 +263,18 @@ fn main() -> ExitCode {
                 .and_then(|work| engine::measure(&dir, &work, &settings, rounds, keep.as_deref())),
             }
         }
+        Command::Read {
+            dir,
+            records,
+            rounds,
+        } => read::measure(&dir, records.max(1000), rounds.max(1)),
+        Command::Open { log, write, rounds } => open::measure(&log, rounds.max(1), write),
+        Command::Validate {
+            workers,
+            iterations,
+            seeds,
+            rounds,
+        } => validate::measure(&workers, iterations, seeds, rounds.max(1)),
         Command::Producers {
             dir,
             producers,

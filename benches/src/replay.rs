@@ -1,6 +1,6 @@
 //! Verifying and replaying a whole log, beside plain SHA-256 over the same bytes.
 
-use crate::stats::{Failure, machine};
+use crate::stats::{Failure, machine_at, percentiles};
 use aos_disk::RealDisk;
 use aos_format::digest::Digest;
 use aos_replay::{Options, replay};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Length of the messages that the plain SHA-256 hashes, in bytes.
 const MESSAGE: u64 = 1 << 20;
@@ -25,6 +25,7 @@ pub fn measure(path: &Path, rounds: usize, workers: &[usize]) -> Result<Value, F
     let mut rows = Vec::new();
     for &workers in workers {
         let (mut plain, mut verified, mut replayed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut opened = Vec::new();
         for _ in 0..rounds {
             plain.push(timed(|| plain_sha256(&reader, end, workers))?);
             verified.push(timed(|| {
@@ -39,6 +40,10 @@ pub fn measure(path: &Path, rounds: usize, workers: &[usize]) -> Result<Value, F
             replayed.push(timed(|| {
                 replay(&reader, &options).map(drop).map_err(Failure::from)
             })?);
+            opened.push(Duration::from_secs_f64(timed(|| {
+                let reader = LogReader::open(Arc::new(RealDisk), path)?;
+                replay(&reader, &options).map(drop).map_err(Failure::from)
+            })?));
         }
         let figures = |seconds: &mut Vec<f64>| {
             seconds.sort_by(f64::total_cmp);
@@ -55,11 +60,12 @@ pub fn measure(path: &Path, rounds: usize, workers: &[usize]) -> Result<Value, F
             figures(&mut verified),
             figures(&mut replayed),
         );
-        rows.push(json!({"workers": workers, "plain_sha256": plain, "verify": verified, "replay": replayed}));
+        rows.push(json!({"workers": workers, "plain_sha256": plain, "verify": verified, "replay": replayed,
+            "opened_and_replayed_us": percentiles(&mut opened)}));
     }
     Ok(json!({
         "schema": "aos.bench.replay.v1",
-        "machine": machine(),
+        "machine": machine_at(path),
         "rounds": rounds,
         "log": {"bytes": end, "records": warm.records, "events": warm.events, "steps": warm.steps,
                 "runs": warm.runs.len(), "bytes_per_step": (end as f64 / warm.steps.max(1) as f64).round(),

@@ -21,18 +21,25 @@ pub fn spread(mut samples: Vec<f64>) -> Value {
     })
 }
 
-/// Percentiles of latencies in microseconds.
+/// Percentiles that a curve goes through.
+const CURVE: [f64; 13] = [
+    0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 100.0,
+];
+
+/// Percentiles of latencies in microseconds, and the curve through many of them.
 ///
 /// # Panics
 /// Without samples.
 pub fn percentiles(latencies: &mut [Duration]) -> Value {
     latencies.sort_unstable();
     assert!(!latencies.is_empty(), "at least one latency was taken");
-    let at = |share: f64| {
-        let index = ((latencies.len() as f64 * share).ceil() as usize).clamp(1, latencies.len());
+    let at = |percentile: f64| {
+        let count = latencies.len();
+        let index = ((count as f64 * percentile / 100.0).ceil() as usize).clamp(1, count);
         rounded(latencies[index - 1].as_secs_f64() * 1e6)
     };
-    json!({"p50": at(0.5), "p95": at(0.95), "p99": at(0.99), "p99.9": at(0.999), "max": at(1.0)})
+    let curve: Vec<[f64; 2]> = CURVE.iter().map(|&p| [p, at(p)]).collect();
+    json!({"p50": at(50.0), "p95": at(95.0), "p99": at(99.0), "p99.9": at(99.9), "max": at(100.0), "curve": curve})
 }
 
 /// To six significant digits: more would be noise.
@@ -90,4 +97,29 @@ pub fn machine() -> Value {
         "build": env!("CARGO_PKG_VERSION"),
         "load_before": load.split(' ').next().unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_latencies_that_were_taken() {
+        let mut taken: Vec<Duration> = (1..=1000).rev().map(Duration::from_micros).collect();
+        let found = percentiles(&mut taken);
+        let at = |name: &str| found[name].as_f64();
+        assert_eq!(
+            ["p50", "p95", "p99", "p99.9", "max"].map(at),
+            [500.0, 950.0, 990.0, 999.0, 1000.0].map(Some)
+        );
+        let curve = found["curve"].as_array().expect("a list");
+        assert_eq!((&curve[0], curve.len()), (&json!([0.0, 1.0]), CURVE.len()));
+    }
+
+    #[test]
+    fn figures_keep_six_digits() {
+        assert_eq!(rounded(1234567.0), 1234570.0);
+        assert_eq!(rounded(0.00123456789), 0.00123457);
+        assert_eq!(rounded(0.0), 0.0);
+    }
 }

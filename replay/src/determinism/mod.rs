@@ -19,6 +19,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod sorts;
+
+pub use sorts::{Sort, skills};
+
 use crate::diff::rerun::{Answers, Recipe, Stopped, clock_key, effect_key, start_info};
 use crate::error::Error;
 use crate::reexecute::LogValues;

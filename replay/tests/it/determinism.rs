@@ -6,7 +6,7 @@ use aos_engine::skill::{Effect, Policy, Pure, Skill, Skills};
 use aos_engine::value::Value;
 use aos_engine::workflow::Definition;
 use aos_replay::Verdict;
-use aos_replay::determinism::{Subject, Trial, Tried, validate};
+use aos_replay::determinism::{Sort, Subject, Trial, Tried, skills, validate};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -151,4 +151,22 @@ fn a_subject_that_waits_for_somebody_is_refused() {
     })
     .unwrap_err();
     assert_eq!(error.code(), "AOS-X001", "{error}");
+}
+
+#[test]
+fn every_sort_is_the_same_each_time_but_the_planted_one() {
+    let sound = Sort::SOUND.map(|sort| sort.subject().unwrap());
+    let all = tried(skills(), &sound, 2, 0);
+    assert_eq!(all.executions, 2 * 6 * 2 * 3);
+    assert!(all.is_deterministic(), "{:?}", all.differences);
+    let other = tried(skills(), &sound, 2, 0);
+    let digest = |tried: &Tried, name: &str| {
+        let row = tried.rows.iter().find(|row| row.subject == name).unwrap();
+        row.digest
+    };
+    assert_eq!(digest(&all, "compute"), digest(&other, "compute"));
+    let planted = tried(skills(), &[Sort::Planted.subject().unwrap()], 2, 0);
+    assert_eq!(planted.differing, planted.executions);
+    let found = planted.differences[0].activation.as_deref();
+    assert_eq!(found, Some("/do/1/impure"));
 }

@@ -113,6 +113,12 @@ pub enum Command {
     Evidence(crate::command::evidence::Evidence),
     /// Cosign a checkpoint that continues what was seen before
     Witness(crate::command::golden::args::Witness),
+    /// Try whether runs come out the same every time
+    #[command(subcommand)]
+    Validate(crate::command::validate::Validate),
+    /// Measure this machine: appends, runs, replay, opening, determinism
+    #[command(subcommand)]
+    Bench(crate::command::bench::Bench),
     /// Write made-up inputs for examples and tests
     #[command(subcommand)]
     Sample(Sample),

@@ -52,6 +52,8 @@ pub const STOPPED: &str = "AOS-C016";
 pub const STRIDE: &str = "AOS-C017";
 /// A catalogue that does not say what the log says.
 pub const CATALOGUE: &str = "AOS-C018";
+/// A measurement that cannot be made.
+pub const MEASURE: &str = "AOS-C060";
 /// A skill that nobody has registered.
 pub const NO_SKILL: &str = "AOS-C050";
 

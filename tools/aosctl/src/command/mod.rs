@@ -2,6 +2,7 @@
 
 mod against;
 pub mod backup;
+pub mod bench;
 pub mod bisect;
 mod btc;
 pub mod check;
@@ -34,6 +35,7 @@ pub mod steer;
 pub mod summary;
 #[cfg(feature = "tui")]
 pub mod tui;
+pub mod validate;
 pub mod whatif;
 
 pub use mock::Mock;
@@ -93,6 +95,8 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Evidence(command) => evidence::run(command, out),
         Command::Witness(args) => golden::witness(args, out),
         Command::Sample(args) => sample::sample(args, out),
+        Command::Validate(command) => validate::run(command, out),
+        Command::Bench(command) => bench::run(command, out),
         Command::Event(steer::Event::Send(args)) => steer::send(args, out),
         Command::Event(steer::Event::Ls(args)) => steer::list(args, out),
         Command::Cancel(args) => steer::steer(args, Control::Cancel, out),
