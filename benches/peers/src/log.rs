@@ -1,20 +1,26 @@
 //! Peers for the log: what a program would use in its place.
 
-use aos_bench::contender::{Contender, EVENT_LEN, Opener};
+use aos_bench::contender::{Contender, Opener};
 use aos_bench::stats::Failure;
 use std::path::Path;
 
 /// All of them.
 pub const PEERS: [Opener; 7] = [
-    ("redb", |dir| Redb::open(dir).map(|peer| Box::new(peer) as _)),
+    ("redb", |dir| {
+        Redb::open(dir).map(|peer| Box::new(peer) as _)
+    }),
     ("sqlite-wal-full", |dir| {
         Sqlite::open(dir, "FULL").map(|peer| Box::new(peer) as _)
     }),
     ("sqlite-wal-normal", |dir| {
         Sqlite::open(dir, "NORMAL").map(|peer| Box::new(peer) as _)
     }),
-    ("fjall", |dir| Fjall::open(dir).map(|peer| Box::new(peer) as _)),
-    ("okaywal", |dir| Okay::open(dir).map(|peer| Box::new(peer) as _)),
+    ("fjall", |dir| {
+        Fjall::open(dir).map(|peer| Box::new(peer) as _)
+    }),
+    ("okaywal", |dir| {
+        Okay::open(dir).map(|peer| Box::new(peer) as _)
+    }),
     ("raft-engine", |dir| {
         Raft::open(dir).map(|peer| Box::new(peer) as _)
     }),
@@ -44,12 +50,12 @@ impl Contender for Redb {
         "redb, one write transaction a batch, Durability::Immediate"
     }
 
-    fn append(&mut self, event: &[u8; EVENT_LEN], count: usize) -> Result<(), Failure> {
+    fn append(&mut self, event: &[u8], count: usize) -> Result<(), Failure> {
         let transaction = self.database.begin_write()?;
         {
             let mut table = transaction.open_table(TABLE)?;
             for _ in 0..count {
-                table.insert(self.next, event.as_slice())?;
+                table.insert(self.next, event)?;
                 self.next += 1;
             }
         }
@@ -85,13 +91,13 @@ impl Contender for Sqlite {
         &self.name
     }
 
-    fn append(&mut self, event: &[u8; EVENT_LEN], count: usize) -> Result<(), Failure> {
+    fn append(&mut self, event: &[u8], count: usize) -> Result<(), Failure> {
         let transaction = self.connection.transaction()?;
         {
             let mut insert =
                 transaction.prepare_cached("INSERT INTO events (event) VALUES (?1)")?;
             for _ in 0..count {
-                insert.execute([event.as_slice()])?;
+                insert.execute([event])?;
             }
         }
         transaction.commit()?;
@@ -122,10 +128,10 @@ impl Contender for Fjall {
         "fjall, a batch committed, then persist(SyncData)"
     }
 
-    fn append(&mut self, event: &[u8; EVENT_LEN], count: usize) -> Result<(), Failure> {
+    fn append(&mut self, event: &[u8], count: usize) -> Result<(), Failure> {
         let mut batch = self.database.batch();
         for _ in 0..count {
-            batch.insert(&self.events, self.next.to_be_bytes(), event.as_slice());
+            batch.insert(&self.events, self.next.to_be_bytes(), event);
             self.next += 1;
         }
         batch.commit()?;
@@ -148,10 +154,10 @@ impl Contender for Okay {
         "okaywal, an entry a batch, a chunk an event, committed"
     }
 
-    fn append(&mut self, event: &[u8; EVENT_LEN], count: usize) -> Result<(), Failure> {
+    fn append(&mut self, event: &[u8], count: usize) -> Result<(), Failure> {
         let mut entry = self.0.begin_entry()?;
         for _ in 0..count {
-            entry.write_chunk(event.as_slice())?;
+            entry.write_chunk(event)?;
         }
         entry.commit()?;
         Ok(())
@@ -187,11 +193,7 @@ impl Raft {
         )
     }
 
-    fn with(
-        dir: &Path,
-        config: raft_engine::Config,
-        name: &'static str,
-    ) -> Result<Raft, Failure> {
+    fn with(dir: &Path, config: raft_engine::Config, name: &'static str) -> Result<Raft, Failure> {
         let config = raft_engine::Config {
             dir: dir.join("raft").to_string_lossy().into_owned(),
             // As the others: nobody else compresses.
@@ -211,7 +213,7 @@ impl Contender for Raft {
         self.name
     }
 
-    fn append(&mut self, event: &[u8; EVENT_LEN], count: usize) -> Result<(), Failure> {
+    fn append(&mut self, event: &[u8], count: usize) -> Result<(), Failure> {
         let mut batch = raft_engine::LogBatch::with_capacity(count);
         for _ in 0..count {
             batch.put(1, self.next.to_be_bytes().to_vec(), event.to_vec())?;
