@@ -364,6 +364,7 @@ fn gather<'a>(
         stride: reader.identity().stride,
         answers,
         substitutes: BTreeMap::new(),
+        resume: None,
     };
     Ok(Recorded {
         subject,
