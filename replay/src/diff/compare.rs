@@ -45,6 +45,8 @@ pub(crate) struct Half {
     pub from: u64,
     /// Whether the stream goes on behind them.
     pub cut: bool,
+    /// Whether they are all there are.
+    pub whole: bool,
     pub ended: bool,
 }
 
@@ -248,10 +250,14 @@ fn compare_tracks<'a, 'i>(
     };
     let found = checkpoint([&mut *a, &mut *b], runs, parting, options)?;
     let from = found.as_ref().map(|(_, _, probe)| probe.lane_seq);
-    let halves = [
-        half(a, runs[0], inputs[0], parting, (common, from), options)?,
-        half(b, runs[1], inputs[1], parting, (common, from), options)?,
-    ];
+    let (a_half, b_half) = both(
+        || side_of(a, runs[0], inputs[0], parting, (common, from), options),
+        || side_of(b, runs[1], inputs[1], parting, (common, from), options),
+        runs.iter().all(|run| run.records > options.events_max),
+    );
+    let ((a_half, a_sealed), (b_half, b_sealed)) = (a_half?, b_half?);
+    (report.a.sealed, report.b.sealed) = (a_sealed, b_sealed);
+    let halves = [a_half, b_half];
     let foothold = found.and_then(|(side, record, _)| foothold(side, record, &halves));
     for (index, half) in halves.iter().enumerate() {
         let side = if index == 0 {
@@ -260,11 +266,9 @@ fn compare_tracks<'a, 'i>(
             &mut report.b
         };
         describe(side, half, &mut tracks[index])?;
-        if half.from == 1 && !half.cut && side.authenticated == Authenticated::Probes {
+        if half.whole && side.authenticated == Authenticated::Probes {
             side.authenticated = Authenticated::Run;
         }
-        let rests = rests_on(&mut tracks[index], half, parting, common)?;
-        side.sealed = sealed(inputs[index], &mut tracks[index], &rests)?;
     }
     let lens = Lens {
         same_run: runs[0].run == runs[1].run,
@@ -323,6 +327,36 @@ fn compare_tracks<'a, 'i>(
     }
     lay_out(&mut compared, report);
     Ok(Some(compared))
+}
+
+/// What the two closures give, at the same time where they have much to do.
+fn both<T: Send>(a: impl FnOnce() -> T + Send, b: impl FnOnce() -> T + Send, much: bool) -> (T, T) {
+    if !much {
+        return (a(), b());
+    }
+    std::thread::scope(|scope| {
+        let other = scope.spawn(b);
+        let first = a();
+        match other.join() {
+            Ok(second) => (first, second),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Reads one side, and says whether seals vouch for what the verdict rests on.
+fn side_of<'a>(
+    track: &mut Track<'a>,
+    at: RunAt,
+    input: &Input<'_>,
+    parting: Parting,
+    common: (u64, Option<u64>),
+    options: &Options<'_>,
+) -> Result<(Half, bool), Error> {
+    let half = half(track, at, input, parting, common, options)?;
+    let rests = rests_on(track, &half, parting, common.0)?;
+    let sealed = sealed(input, track, &rests)?;
+    Ok((half, sealed))
 }
 
 /// Events behind the first difference that are read of a run too long to be read whole: more where rules may pass over it.
@@ -392,6 +426,7 @@ fn half<'a>(
         root,
         from,
         cut: !unread && to < at.records,
+        whole: !unread && from == 1 && to >= at.records,
         events,
         ended,
         at,

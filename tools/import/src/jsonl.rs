@@ -128,18 +128,23 @@ pub struct Jsonl {
     mapping: Mapping,
 }
 
+/// What a line says.
+struct Line {
+    /// Run it belongs to.
+    run: Option<String>,
+    /// What that is in JSON.
+    run_kind: &'static str,
+    subject: Option<String>,
+    event: ForeignEvent,
+}
+
 impl Jsonl {
     /// Reads lines of `source` by `mapping`.
     pub fn new(source: Source, mapping: Mapping) -> Jsonl {
         Jsonl { source, mapping }
     }
 
-    fn event(
-        &self,
-        line: &[u8],
-        number: usize,
-        place: &Place,
-    ) -> Result<(Option<String>, Option<String>, ForeignEvent), Error> {
+    fn event(&self, line: &[u8], number: usize, place: &Place) -> Result<Line, Error> {
         let mut json = Json::parse(line).map_err(|source| Error::Json {
             place: Box::new(Place {
                 byte: place.byte + source.offset().unwrap_or(0),
@@ -167,6 +172,8 @@ impl Jsonl {
             }
         };
         let run = mapping.run.as_ref().map(needed).transpose()?;
+        let run_kind = mapping.run.as_ref().and_then(|path| path.find(&json));
+        let run_kind = run_kind.map_or("nothing", Json::kind);
         let foreign_type = needed(&mapping.foreign_type)?;
         let id = match &mapping.id {
             Some(path) => needed(path)?,
@@ -191,7 +198,12 @@ impl Jsonl {
             wall_ns: time.as_deref().map_or(0, wall_ns),
             place: place.clone(),
         };
-        Ok((run, subject, event))
+        Ok(Line {
+            run,
+            run_kind,
+            subject,
+            event,
+        })
     }
 }
 
@@ -226,7 +238,7 @@ impl Importer for Jsonl {
     fn parse(&self, name: &str, bytes: &[u8]) -> Result<Vec<ForeignRun>, Error> {
         let mut lines = Lines::new(name, bytes);
         let mut runs: Vec<(ForeignRun, Activations)> = Vec::new();
-        let mut index: BTreeMap<Option<String>, usize> = BTreeMap::new();
+        let mut index: BTreeMap<Option<String>, (usize, &'static str)> = BTreeMap::new();
         let mut start = 0;
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let place = lines.place(start, String::new());
@@ -235,8 +247,20 @@ impl Importer for Jsonl {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let (key, subject, mut event) = self.event(line, number + 1, &place)?;
-            let at = *index.entry(key.clone()).or_insert(runs.len());
+            let line = self.event(line, number + 1, &place)?;
+            let (key, mut event) = (line.run, line.event);
+            let known = index.entry(key.clone());
+            let (at, kind) = *known.or_insert((runs.len(), line.run_kind));
+            if kind != line.run_kind {
+                // Which is one run for whoever wrote `1` and `"1"`, and which are two, is not for us to say.
+                let mapped = self.mapping.run.as_ref().map(Path::pointer);
+                let place = place.inside(&mapped.unwrap_or_default());
+                let expected = format!(
+                    "{kind}, as run {} has it in lines before",
+                    key.unwrap_or_default()
+                );
+                return Err(Error::shape(place, expected, line.run_kind));
+            }
             if at == runs.len() {
                 runs.push((self.run(name, key), Activations::default()));
             }
@@ -248,7 +272,7 @@ impl Importer for Jsonl {
                     found: format!("event {}, {}", event.id, event.foreign_type),
                 });
             }
-            event.activation = activations.next(&event.foreign_type, subject.as_deref());
+            event.activation = activations.next(&event.foreign_type, line.subject.as_deref());
             run.ended = self.mapping.ends.get(&event.foreign_type).copied();
             run.events.push(event);
         }

@@ -52,6 +52,15 @@ fn seals_vouch_for_the_records_that_a_verdict_rests_on() {
     let report = compared(&a.sealed(&x, good), &a.sealed(&x, good), &options());
     assert_eq!(report.verdict, Verdict::Equal);
     assert!(report.a.sealed && report.b.sealed);
+    assert_eq!(report.a.authenticated, Authenticated::Run);
+    let report = compared(&a.sealed(&x, good), &a.sealed(&x, good), &briefly(10));
+    assert_eq!(report.verdict, Verdict::Equal);
+    assert!(report.a.sealed && report.b.sealed);
+    assert_eq!(
+        report.a.authenticated,
+        Authenticated::Probes,
+        "nothing of a long run is read where its head says that it is equal"
+    );
 }
 
 #[test]
@@ -111,10 +120,10 @@ fn long(checkpoints: [bool; 2]) -> [Make; 2] {
     makes
 }
 
-/// Reads so little that those are long ones.
-fn briefly() -> Options<'static> {
+/// Reads so little that runs of more events are long ones.
+fn briefly(events_max: u64) -> Options<'static> {
     Options {
-        events_max: 300,
+        events_max,
         ..options()
     }
 }
@@ -123,7 +132,7 @@ fn briefly() -> Options<'static> {
 fn a_long_run_is_derived_from_the_checkpoint_before_the_difference() {
     for checkpoints in [[true, true], [true, false], [false, true]] {
         let [a, b] = long(checkpoints).map(|make| make.log());
-        let report = compared(&a, &b, &briefly());
+        let report = compared(&a, &b, &briefly(300));
         assert_eq!(report.verdict, Verdict::Differ);
         assert!(report.cost.reads < 4_000, "{} reads", report.cost.reads);
         let cause = &report.causes[0];
@@ -148,7 +157,7 @@ fn a_long_run_is_derived_from_the_checkpoint_before_the_difference() {
 #[test]
 fn a_long_run_without_a_checkpoint_is_not_guessed_about() {
     let [a, b] = long([false, false]).map(|make| make.log());
-    let report = compared(&a, &b, &briefly());
+    let report = compared(&a, &b, &briefly(300));
     let cause = &report.causes[0];
     assert_eq!(
         (cause.class, cause.status),
@@ -179,7 +188,7 @@ fn a_checkpoint_that_says_something_else_confirms_nothing() {
         make.write(&parts)
     };
     let makes = long([true, true]);
-    let report = compared(&lie(&makes[0]), &lie(&makes[1]), &briefly());
+    let report = compared(&lie(&makes[0]), &lie(&makes[1]), &briefly(300));
     assert_eq!(report.verdict, Verdict::Differ);
     for cause in &report.causes {
         assert_ne!(cause.status, Status::Confirmed, "{cause:?}");

@@ -105,3 +105,19 @@ fn a_path_needs_names() {
     assert_eq!(Path::parse("a.b").unwrap(), Path::parse("/a/b").unwrap());
     assert_eq!(Path::parse("/a~1b/c~0d").unwrap().pointer(), "/a~1b/c~0d");
 }
+
+#[test]
+fn a_run_that_is_a_number_here_and_text_there_is_refused() {
+    let numbers = "{\"case\": 1, \"kind\": \"call\", \"meta\": {\"id\": 1}}\n";
+    let text = "{\"case\": \"1\", \"kind\": \"call\", \"meta\": {\"id\": 2}}\n";
+    let other = "{\"case\": \"2\", \"kind\": \"call\", \"meta\": {\"id\": 3}}\n";
+    let runs = importer().parse("t", [numbers, other].concat().as_bytes());
+    assert_eq!(runs.unwrap().len(), 2);
+    for (first, second) in [(numbers, text), (text, numbers)] {
+        let error = importer().parse("t", [first, second].concat().as_bytes());
+        let error = error.unwrap_err();
+        assert_eq!(error.code(), "AOS-I002");
+        let said = error.to_string();
+        assert!(said.contains("as run 1 has it in lines before"), "{said}");
+    }
+}
