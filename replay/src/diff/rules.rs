@@ -880,14 +880,16 @@ fn missing(case: &mut Case<'_, '_, '_>, scene: &Scene<'_>) -> Option<Try> {
         How::Relink(case.base.clone(), without(&case.target))
     };
     let side = ["first", "second"][alone];
+    let mut evidence = format!("on the {side} side alone: {count} events");
+    if let Some(follows) = [ours, theirs].iter().position(|own| *own) {
+        let follows = ["first", "second"][follows];
+        evidence.push_str(&format!("; the {follows} history follows from the code"));
+    }
     Some(Try {
         class,
         rule: "a step stands on one side alone, and the code says on which it should",
         subject: activation,
-        evidence: vec![format!(
-            "{count} events on the {side} side alone; the {} history follows from the code",
-            if ours { "first" } else { "second" }
-        )],
+        evidence: vec![evidence],
         exchanged: format!("the {side} history without the step"),
         how,
         benign: false,

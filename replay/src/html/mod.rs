@@ -87,7 +87,10 @@ fn headline(report: &Report) -> String {
         Verdict::Undecided => "Nothing false was found, but not all could be compared.".into(),
         Verdict::Damaged => "A side is damaged: nothing was compared.".into(),
         Verdict::Differ => match place(&report.first.event) {
-            Some(place) => format!("The runs part at {place}."),
+            Some(first) => match place(&report.first.state).filter(|state| *state != first) {
+                Some(state) => format!("The runs part at {first}, their values at {state}."),
+                None => format!("The runs part at {first}."),
+            },
             None => "The runs differ.".into(),
         },
     }
@@ -98,7 +101,11 @@ fn lead(report: &Report) -> String {
     if report.verdict != Verdict::Differ {
         return String::new();
     }
-    let mut lead = format!("{} equal events come before", report.alignment.common);
+    let mut lead = match report.alignment.common {
+        0 => "The first event differs".to_owned(),
+        1 => "1 equal event comes before".to_owned(),
+        common => format!("{common} equal events come before"),
+    };
     let short = |value: &Option<String>| match value {
         None => "absent".to_owned(),
         Some(value) => match value.char_indices().nth(LEAD_CHARS) {

@@ -4,7 +4,7 @@ use crate::failure;
 use crate::output::printable;
 use aos_replay::diff::{
     Authenticated, Bulk, Cause, Change, Class, Distance, EventRef, FieldDiff, Op, Pair, Report,
-    Side, Status, Verdict,
+    Row, Side, Status, Verdict,
 };
 use std::io::IsTerminal;
 
@@ -12,6 +12,10 @@ use std::io::IsTerminal;
 pub const LINES_MAX: usize = 40;
 /// Characters of a value.
 const VALUE_CHARS: usize = 36;
+/// Characters that a shorter value is brought to.
+const WIDTH: usize = VALUE_CHARS / 2;
+/// Rows before the place, and from it on.
+const CONTEXT: usize = 3;
 /// Fields shown.
 const FIELDS_MAX: usize = 6;
 /// Causes shown.
@@ -215,23 +219,26 @@ fn fields(report: &Report, paint: Paint, lines: &mut Vec<String>) {
             text.as_ref()
                 .map_or_else(|| "nothing".into(), |text| short(text))
         };
+        // Colours take no room: values are brought to their width first.
         let (a, b) = (value(&diff.a), value(&diff.b));
+        let (a, b) = (format!("{a:>w$}", w = WIDTH), format!("{b:<w$}", w = WIDTH));
         lines.push(format!(
-            "  {:<24} {:>w$} | {:<w$} {}",
+            "  {:<24} {} | {} {}",
             printable(&diff.path),
             paint.a(&a),
             paint.b(&b),
-            apart(diff),
-            w = VALUE_CHARS / 2
+            apart(diff)
         ));
     }
     let volatile = report.fields.iter().filter(|diff| diff.volatile).count();
     let more = all.len().saturating_sub(FIELDS_MAX);
-    if more > 0 || volatile > 0 {
-        lines.push(paint.faint(&format!(
-            "  {more} fields more, and {volatile} that never count"
-        )));
-    }
+    let rest = match (more, volatile) {
+        (0, 0) => return,
+        (0, volatile) => format!("  {volatile} more that never count"),
+        (more, 0) => format!("  {more} more"),
+        (more, volatile) => format!("  {more} more, and {volatile} that never count"),
+    };
+    lines.push(paint.faint(&rest));
 }
 
 fn short(text: &str) -> String {
@@ -261,42 +268,52 @@ fn apart(diff: &FieldDiff) -> String {
     }
 }
 
+/// Rows around the place where values part, behind the first row that differs where that is another one.
 fn context(report: &Report, paint: Paint, lines: &mut Vec<String>) {
     let rows = &report.alignment.rows;
     let first = rows.iter().position(|row| row.op != Op::Equal).unwrap_or(0);
-    for row in rows
-        .iter()
-        .skip(first.saturating_sub(3))
-        .take(first.min(3) + 3)
-    {
-        let Some(event) = row.pair.b.as_ref().or(row.pair.a.as_ref()) else {
-            continue;
-        };
-        let sign = match row.op {
-            Op::Equal => "=",
-            Op::Modified => "≠",
-            Op::Deleted => "−",
-            Op::Inserted => "+",
-            Op::Moved => "↕",
-        };
-        let paths = if row.paths.is_empty() {
-            String::new()
-        } else {
-            format!("  [{}]", printable(&row.paths.join(", ")))
-        };
-        let line = format!(
-            "  {sign} {:>6}  {}  {}{paths}",
-            event.lane_seq,
-            event_name(event),
-            printable(&event.what)
-        );
-        lines.push(match row.op {
-            Op::Equal => paint.faint(&line),
-            Op::Deleted => paint.a(&line),
-            Op::Inserted => paint.b(&line),
-            Op::Modified | Op::Moved => line,
-        });
+    let is_place = |row: &Row| Some(&row.pair) == report.first.state.as_ref();
+    let place = rows.iter().position(is_place).unwrap_or(first);
+    let from = place.saturating_sub(CONTEXT);
+    if first < from {
+        row_line(&rows[first], paint, lines);
+        if first + 1 < from {
+            lines.push(paint.faint("    …"));
+        }
     }
+    for row in rows.iter().take(place + CONTEXT).skip(from) {
+        row_line(row, paint, lines);
+    }
+}
+
+fn row_line(row: &Row, paint: Paint, lines: &mut Vec<String>) {
+    let Some(event) = row.pair.b.as_ref().or(row.pair.a.as_ref()) else {
+        return;
+    };
+    let sign = match row.op {
+        Op::Equal => "=",
+        Op::Modified => "≠",
+        Op::Deleted => "−",
+        Op::Inserted => "+",
+        Op::Moved => "↕",
+    };
+    let paths = if row.paths.is_empty() {
+        String::new()
+    } else {
+        format!("  [{}]", printable(&row.paths.join(", ")))
+    };
+    let line = format!(
+        "  {sign} {:>6}  {}  {}{paths}",
+        event.lane_seq,
+        event_name(event),
+        printable(&event.what)
+    );
+    lines.push(match row.op {
+        Op::Equal => paint.faint(&line),
+        Op::Deleted => paint.a(&line),
+        Op::Inserted => paint.b(&line),
+        Op::Modified | Op::Moved => line,
+    });
 }
 
 fn slice(report: &Report, lines: &mut Vec<String>) {
