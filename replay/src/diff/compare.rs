@@ -30,6 +30,8 @@ const ROW_PATHS_MAX: usize = 4;
 const BEFORE: u64 = 1_000;
 /// Events behind the first difference that are read of such a run.
 const BEHIND: u64 = 20_000;
+/// Records of two runs beyond which both are read at the same time.
+const MUCH: u64 = 10_000;
 
 /// One side of a pair, read as far as the comparison needs it.
 pub(crate) struct Half {
@@ -249,11 +251,35 @@ fn compare_tracks<'a, 'i>(
         Parting::Prefix { common } | Parting::After { common } => common,
     };
     let found = checkpoint([&mut *a, &mut *b], runs, parting, options)?;
+    // Where there is nothing to derive from but START, and something is to be derived, all is read that may be.
+    let from_start = options.causes && found.is_none() && matches!(parting, Parting::After { .. });
+    let whole_max = match from_start || !options.rules.is_empty() {
+        true => options.events_max.max(options.whole_max),
+        false => options.whole_max,
+    };
     let from = found.as_ref().map(|(_, _, probe)| probe.lane_seq);
     let (a_half, b_half) = both(
-        || side_of(a, runs[0], inputs[0], parting, (common, from), options),
-        || side_of(b, runs[1], inputs[1], parting, (common, from), options),
-        runs.iter().all(|run| run.records > options.events_max),
+        || {
+            side_of(
+                a,
+                runs[0],
+                inputs[0],
+                parting,
+                (common, from, whole_max),
+                options,
+            )
+        },
+        || {
+            side_of(
+                b,
+                runs[1],
+                inputs[1],
+                parting,
+                (common, from, whole_max),
+                options,
+            )
+        },
+        runs.iter().all(|run| run.records > MUCH),
     );
     let ((a_half, a_sealed), (b_half, b_sealed)) = (a_half?, b_half?);
     (report.a.sealed, report.b.sealed) = (a_sealed, b_sealed);
@@ -344,17 +370,18 @@ fn both<T: Send>(a: impl FnOnce() -> T + Send, b: impl FnOnce() -> T + Send, muc
     })
 }
 
-/// Reads one side, and says whether seals vouch for what the verdict rests on.
+/// Reads one side, and says whether seals vouch for what the verdict rests on. `reach`: the last equal event, the one before
+/// the checkpoint that is derived from, and how long a run is read whole.
 fn side_of<'a>(
     track: &mut Track<'a>,
     at: RunAt,
     input: &Input<'_>,
     parting: Parting,
-    common: (u64, Option<u64>),
+    reach: (u64, Option<u64>, u64),
     options: &Options<'_>,
 ) -> Result<(Half, bool), Error> {
-    let half = half(track, at, input, parting, common, options)?;
-    let rests = rests_on(track, &half, parting, common.0)?;
+    let half = half(track, at, input, parting, reach, options)?;
+    let rests = rests_on(track, &half, parting, reach.0)?;
     let sealed = sealed(input, track, &rests)?;
     Ok((half, sealed))
 }
@@ -374,7 +401,7 @@ fn half<'a>(
     at: RunAt,
     input: &Input<'_>,
     parting: Parting,
-    (common, checkpoint): (u64, Option<u64>),
+    (common, checkpoint, whole_max): (u64, Option<u64>, u64),
     options: &Options<'_>,
 ) -> Result<Half, Error> {
     let start = track.nth(1)?.ok_or(Error::NoRun { run: at.run })?;
@@ -385,7 +412,7 @@ fn half<'a>(
     let generation = number.and_then(|bytes| bytes.try_into().ok());
     let root = view.volatile_tag(VOLATILE_ROOT_SEED);
     let root = root.and_then(|bytes| bytes.try_into().ok()).map(Digest);
-    let (from, to) = if at.records <= options.events_max {
+    let (from, to) = if at.records <= whole_max {
         (1, at.records)
     } else if common == 0 || parting == Parting::Equal {
         (1, behind(options))
@@ -467,7 +494,7 @@ fn checkpoint(
     parting: Parting,
     options: &Options<'_>,
 ) -> Result<Option<(usize, StoredRecord, Probe)>, Error> {
-    let long = runs.iter().any(|run| run.records > options.events_max);
+    let long = runs.iter().any(|run| run.records > options.whole_max);
     let Parting::After { common } = parting else {
         return Ok(None);
     };
@@ -476,7 +503,7 @@ fn checkpoint(
     }
     for (side, track) in tracks.into_iter().enumerate() {
         let last_equal = track.at(common)?.seq;
-        let found = track.checkpoint(last_equal, options.events_max / 2)?;
+        let found = track.checkpoint(last_equal, options.whole_max)?;
         if let Some((record, probe)) = found {
             return Ok(Some((side, record, probe)));
         }

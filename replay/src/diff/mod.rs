@@ -88,8 +88,11 @@ pub struct Options<'a> {
     pub probe: Option<&'a Probe<'a>>,
     /// Whether causes are looked for.
     pub causes: bool,
-    /// Runs of up to so many records are read whole; what bounds the memory. Of longer ones 20,000 behind the first difference
-    /// are read, and experiments begin at the newest checkpoint before it, if one stands among half as many records. From 1.
+    /// Runs of up to so many records are read whole. Of longer ones 20,000 behind the first difference are read, and experiments
+    /// begin at the newest checkpoint before it, if one stands among so many records. From 1.
+    pub whole_max: u64,
+    /// Runs of up to so many records are read whole where no such checkpoint stands, or rules may pass over differences;
+    /// events derived at most. What bounds the memory. From 1.
     pub events_max: u64,
     /// Rows of the alignment that a report lists.
     pub rows_max: usize,
@@ -104,6 +107,7 @@ impl Default for Options<'_> {
             skills: vec![Arc::new(Skills::builtin())],
             probe: None,
             causes: true,
+            whole_max: 50_000,
             events_max: 200_000,
             rows_max: 200,
             progress: &|_, _| (),
@@ -116,6 +120,7 @@ impl std::fmt::Debug for Options<'_> {
         f.debug_struct("Options")
             .field("rules", &self.rules)
             .field("causes", &self.causes)
+            .field("whole_max", &self.whole_max)
             .field("events_max", &self.events_max)
             .field("rows_max", &self.rows_max)
             .finish_non_exhaustive()

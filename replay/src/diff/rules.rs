@@ -183,8 +183,7 @@ fn checkpoint(case: &mut Case<'_, '_, '_>, scene: &Scene<'_>) -> Result<Option<T
         let Some(here) = events.get(scene.at) else {
             continue;
         };
-        let long = half.at.records > case.options.events_max;
-        if half.from != 1 || long || here.offset.some().is_none() && side == 0 {
+        if !half.whole || here.offset.some().is_none() && side == 0 {
             continue;
         }
         let input = case.compared.inputs[side];

@@ -46,7 +46,12 @@ pub(crate) fn recipe_of(
     options: &Options<'_>,
 ) -> Result<(Recipe, Vec<NormEvent>), Error> {
     let mut track = Track::new(input, run);
-    let records = track.range(1, run.records.min(options.events_max))?;
+    if run.records > options.events_max {
+        let (records, max) = (run.records, options.events_max);
+        let what = format!("a run of {records} records: at most {max} are derived again");
+        return Err(Error::Unusable { what });
+    }
+    let records = track.range(1, run.records)?;
     let Some(start) = records.first() else {
         return Err(Error::NoRun { run: run.run });
     };
@@ -121,13 +126,18 @@ pub fn what_if(
     copy_control(input, log)?;
     let limit = usize::try_from(options.events_max).unwrap_or(usize::MAX);
     let (written, stopped) = recipe.record(log, limit)?;
+    let needs = match stopped {
+        Stopped::Needs(key) => Some(key),
+        Stopped::Ended => None,
+        Stopped::Limit => {
+            let what = format!("what follows event {written}: no more are derived");
+            return Err(Error::Unusable { what });
+        }
+    };
     Ok(WhatIf {
         exchanged,
         events: written,
-        needs: match stopped {
-            Stopped::Needs(key) => Some(key),
-            Stopped::Ended | Stopped::Limit => None,
-        },
+        needs,
     })
 }
 

@@ -121,9 +121,10 @@ fn long(checkpoints: [bool; 2]) -> [Make; 2] {
 }
 
 /// Reads so little that runs of more events are long ones.
-fn briefly(events_max: u64) -> Options<'static> {
+fn briefly(events: u64) -> Options<'static> {
     Options {
-        events_max,
+        whole_max: events,
+        events_max: events,
         ..options()
     }
 }
@@ -167,6 +168,22 @@ fn a_long_run_without_a_checkpoint_is_not_guessed_about() {
         cause.missing,
         ["the whole history from its START, or a checkpoint before the difference"]
     );
+}
+
+#[test]
+fn a_run_that_is_not_too_long_is_read_whole_where_no_checkpoint_stands() {
+    let events_max = 2_000;
+    let options = Options {
+        events_max,
+        ..briefly(300)
+    };
+    for (checkpoints, whole) in [([true, false], false), ([false, false], true)] {
+        let [a, b] = long(checkpoints).map(|make| make.log());
+        let report = compared(&a, &b, &options);
+        assert_eq!(report.causes[0].status, Status::Confirmed);
+        let derived = report.causes[0].experiment.as_ref().unwrap().events;
+        assert_eq!(derived > 1_200, whole, "{derived} events");
+    }
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn the_first_difference_of_long_runs_is_found_in_few_reads() {
         let b = long(steps, Some(changed));
         let options = Options {
             causes: false,
+            whole_max: 100,
             events_max: 100,
             ..options()
         };

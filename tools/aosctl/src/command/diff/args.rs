@@ -39,9 +39,10 @@ pub struct Diff {
     /// Threads; the number of cores by default. The report is the same for any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
-    /// Runs of up to N events are read whole; of longer ones 20,000 behind the first difference
-    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub events_max: u64,
+    /// Read runs of up to N records whole, and of longer ones 20,000 behind the first difference; without it runs of up to
+    /// 50,000, and where no checkpoint stands before the difference of up to 200,000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub events_max: Option<u64>,
     /// Rows of both histories, or of differing pairs, that the JSON report lists
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub rows: usize,

@@ -35,10 +35,12 @@ pub fn diff(args: &Diff, out: &mut Output) -> Result<Exit, Failure> {
     let workers = args.workers.map_or_else(host::cores, usize::from);
     let inputs = [a.input(args.full, workers)?, b.input(args.full, workers)?];
     let bar = progress::bar(0);
+    let defaults = Options::default();
     let options = Options {
         rules,
         causes: !args.no_cause,
-        events_max: args.events_max,
+        whole_max: args.events_max.unwrap_or(defaults.whole_max),
+        events_max: args.events_max.unwrap_or(defaults.events_max),
         rows_max: match args.html {
             Some(_) => args.rows.max(HTML_ROWS),
             None => args.rows,
@@ -48,7 +50,7 @@ pub fn diff(args: &Diff, out: &mut Output) -> Result<Exit, Failure> {
             bar.set_position(done);
             bar.set_message(format!("comparing, {done} of {total} pairs"));
         },
-        ..Options::default()
+        ..defaults
     };
     let inputs = [&inputs[0], &inputs[1]];
     let failed = failure::replay(&a.named.path);

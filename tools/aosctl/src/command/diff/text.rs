@@ -472,7 +472,10 @@ pub fn bulk_lines(bulk: &Bulk, paint: Paint) -> Vec<String> {
             bulk.groups.len() - room
         ));
     }
-    let next = match bulk.groups.first().and_then(|group| group.examples.first()) {
+    // Where values part there is more to see.
+    let told = bulk.groups.iter().find(|group| !group.benign);
+    let told = told.or(bulk.groups.first());
+    let next = match told.and_then(|group| group.examples.first()) {
         Some(key) if bulk.verdict == Verdict::Differ => format!(
             "aosctl diff {}:{} {}",
             failure::quoted(&bulk.a.source),
