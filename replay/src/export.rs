@@ -42,8 +42,13 @@ impl<'a> Export<'a> {
     /// Exports the log that `reader` has open.
     ///
     /// # Errors
-    /// [`Error::Store`] when the disk fails.
+    /// [`Error::Store`] when the disk fails, or the run was pruned.
     pub fn new(reader: &'a LogReader, options: ExportOptions) -> Result<Export<'a>, Error> {
+        if let (Some(run), Some(base)) = (options.run, reader.pruned())
+            && base.gone().contains(&run)
+        {
+            return Err(Error::Store(base.refuse(base.rows().runs[&run].head)));
+        }
         Ok(Export {
             scan: reader.scan(options.from)?,
             options,

@@ -41,5 +41,5 @@ pub use error::Error;
 pub use export::{Export, ExportOptions, record_json};
 pub use finding::{Finding, FindingKind, code, pointer};
 pub use replay::{Options, Phase, reexecute, replay};
-pub use report::{Determinism, Report, RunReport, Verdict};
-pub use verify::{Integrity, RunSeen, Verified, verify, verify_at};
+pub use report::{Determinism, PrunedRuns, Report, RunReport, Verdict};
+pub use verify::{Integrity, PrunedPart, RunSeen, Verified, verify, verify_at};

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::finding::{Finding, FindingKind};
 use crate::pool::{self, Threads};
 use crate::reexecute::{Executor, Outcome};
-use crate::report::{Determinism, Report, RunReport, Verdict};
+use crate::report::{Determinism, PrunedRuns, Report, RunReport, Verdict};
 use crate::verify::{FINDINGS_MAX, Integrity, RunSeen, Verified, verify_with};
 use aos_engine::expr::EVAL_STACK_BYTES;
 use aos_engine::seed::RootSeed;
@@ -102,6 +102,7 @@ pub fn reexecute(
         steps: 0,
         bytes: 0,
         sealed_through: Offset(0),
+        pruned: None,
     };
     for (run, row) in &index.rows.runs {
         let whole = match source.stream(StreamId::run(*run), 1) {
@@ -137,6 +138,10 @@ fn executed(
     options: &Options<'_>,
 ) -> Result<Report, Error> {
     if let Some(run) = options.run.filter(|run| !verified.runs.contains_key(run)) {
+        // What is gone says so when it is read.
+        if let Some(row) = source.index()?.rows.runs.get(&run) {
+            source.read(row.head)?;
+        }
         return Err(Error::NoRun { run });
     }
     let executor = Executor::new(
@@ -262,7 +267,14 @@ impl<'a> Replay<'a> {
             mismatches: sum(|row| (row.determinism == Determinism::Mismatch).into()),
             findings: self.findings,
             finding_count: self.finding_count,
-            digest: log_digest(self.rows.iter().map(|row| (&row.run, &row.history_digest))),
+            digest: match self.options.run {
+                None => self.verified.digest(),
+                Some(_) => log_digest(self.rows.iter().map(|row| (&row.run, &row.history_digest))),
+            },
+            pruned: self.verified.pruned.as_ref().map(|part| PrunedRuns {
+                below: part.end.0,
+                runs: part.runs.len() as u64,
+            }),
             rows: self.rows,
             workers: self.options.workers.max(1),
         }

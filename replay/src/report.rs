@@ -115,6 +115,15 @@ impl RunReport {
     }
 }
 
+/// The pruned beginning of a log, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PrunedRuns {
+    /// Where the log begins.
+    pub below: u64,
+    /// Runs that are gone: archives have them.
+    pub runs: u64,
+}
+
 /// What a replay has to say.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Report {
@@ -142,8 +151,10 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Number of all findings.
     pub finding_count: u64,
-    /// SHA-256 over (run id, newest digest) of these runs, by run id.
+    /// SHA-256 over (run id, newest digest) of these runs and of pruned ones, by run id.
     pub digest: Digest,
+    /// What was pruned and so not looked at.
+    pub pruned: Option<PrunedRuns>,
     /// One row a run, by run id.
     pub rows: Vec<RunReport>,
     /// Threads that worked.
@@ -171,6 +182,10 @@ impl Report {
         object.raw("findings", &format!("[{}]", findings.join(",")));
         object.number("finding_count", self.finding_count);
         object.text("digest", &self.digest.hex());
+        if let Some(pruned) = &self.pruned {
+            object.number("pruned_below", pruned.below);
+            object.number("pruned_runs", pruned.runs);
+        }
         object.number("workers", self.workers as u64);
         object.raw("elapsed_s", &format!("{:.6}", elapsed_s.max(0.0)));
         object.end()

@@ -283,8 +283,8 @@ impl Catalogue {
         if *self.file.lock() == FileState::Memory {
             return Err(error);
         }
-        let mut all = Rows::default();
-        let mut position = Position::START;
+        let mut all = progress.walker.segments().rows();
+        let mut position = progress.walker.segments().start();
         progress.walker.refresh();
         progress.walker.read_ahead_to(durable);
         while position.end < durable {

@@ -5,6 +5,7 @@ use crate::error::{Error, Finding, FindingKind, code};
 use crate::fold::{Nothing, Rows};
 use crate::group::Position;
 use crate::place::{Place, SegmentFile, wrong_length};
+use crate::pruned::PRUNED;
 use crate::reader::{LogReader, Tail};
 use crate::rebuild::{builder, rebuild_alone, unfit};
 use crate::scan::Next;
@@ -56,6 +57,10 @@ pub struct Report {
     pub bytes: u64,
     /// What the log contains.
     pub rows: Rows,
+    /// Where the log begins, when it was pruned.
+    pub pruned: Option<Offset>,
+    /// Segments below it that a prune which was broken off left; nobody reads them, the next prune removes them.
+    pub left_over: Vec<String>,
     /// What the catalogue is worth.
     pub catalogue: CatalogueCheck,
     /// Names below `segments/` that do not belong there.
@@ -69,8 +74,9 @@ pub struct Report {
 pub fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report, Error> {
     let reader = LogReader::open(disk.clone(), path)?;
     let place = Place::new(disk, path);
-    let listing = place.list()?;
+    let listing = reader.files().list()?;
     let stride = reader.identity().stride;
+    let pruned = reader.pruned();
     let mut report = Report {
         findings: Vec::new(),
         tail: reader.tail()?,
@@ -78,7 +84,13 @@ pub fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report, Error> {
         groups: 0,
         records: 0,
         bytes: 0,
-        rows: Rows::default(),
+        rows: reader.files().rows(),
+        pruned: pruned.as_ref().map(|base| base.end()),
+        left_over: listing
+            .pruned
+            .iter()
+            .map(|at| segment_file_name(*at))
+            .collect(),
         catalogue: CatalogueCheck::NotCompared,
         strangers: [listing.temporary.clone(), listing.strangers.clone()].concat(),
     };
@@ -103,6 +115,21 @@ pub fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report, Error> {
 fn walk(reader: &LogReader, report: &mut Report, catalogue: &mut Suspect) -> Result<(), Error> {
     let mut groups = reader.groups(Offset(0));
     let mut links = Links::default();
+    let kept = reader.pruned();
+    for (frame, body) in kept.iter().flat_map(|base| base.frames()) {
+        report.records += 1;
+        if let Err((expected, found)) = links.check(frame, body) {
+            report.findings.push(Finding {
+                kind: FindingKind::Corruption,
+                code: code::DAMAGED,
+                offset: frame.offset,
+                length: Some(frame.frame_len()),
+                file: PRUNED.into(),
+                expected,
+                found,
+            });
+        }
+    }
     loop {
         catalogue.compare(groups.position.end, &report.rows);
         let group = match groups.next()? {

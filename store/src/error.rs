@@ -40,6 +40,8 @@ pub enum ErrorKind {
     Catalogue,
     /// What is asked for would harm something else: a target in the way, another history.
     Refused,
+    /// It was pruned: an archive has it.
+    Pruned,
     /// The disk failed.
     Io,
 }
@@ -224,6 +226,18 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// What is asked for was pruned.
+    #[error(
+        "offset {offset} lies in the pruned part of the log, which goes on at {end}: its records are in {archives}"
+    )]
+    Pruned {
+        /// What was asked for.
+        offset: Offset,
+        /// The pruned point.
+        end: Offset,
+        /// Names of the archives that hold it.
+        archives: String,
+    },
     /// Counters of the log are used up.
     #[error("the log has used up its {what}; copy it into a new one")]
     Exhausted {
@@ -274,6 +288,7 @@ impl Error {
             Error::Catalogue { .. } => ErrorKind::Catalogue,
             Error::Backup(fault) => fault.kind(),
             Error::Irreparable { .. } => ErrorKind::Damaged,
+            Error::Pruned { .. } => ErrorKind::Pruned,
             Error::Exhausted { .. } => ErrorKind::Unsupported,
         }
     }
@@ -301,6 +316,7 @@ impl Error {
             Error::Backup(fault) => fault.code(),
             Error::Irreparable { .. } => "AOS-B010",
             Error::Exhausted { .. } => "AOS-S018",
+            Error::Pruned { .. } => "AOS-S019",
         }
     }
 

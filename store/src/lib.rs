@@ -44,6 +44,8 @@ mod log;
 mod lookup;
 mod place;
 mod prepare;
+mod prune;
+mod pruned;
 mod queue;
 mod reader;
 mod rebuild;
@@ -74,6 +76,8 @@ pub use fold::{CheckpointRow, Outstanding, Rows, RunRow, RunStatus, StreamHead, 
 pub use group::Group;
 pub use heads::Heads;
 pub use log::{Append, Log, Mode, Opening, Options};
+pub use prune::{PruneReport, Pruning, StoppedBy, prune};
+pub use pruned::{Pruned, PrunedArchive};
 pub use queue::Ticket;
 pub use reader::{Index, LogReader, SegmentInfo, SegmentWalk, Tail};
 pub use recovery::TailCut;

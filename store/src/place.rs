@@ -3,10 +3,13 @@
 use crate::backup::padded;
 use crate::buffer::Aligned;
 use crate::error::{Error, Finding, FindingKind, code};
+use crate::fold::Rows;
+use crate::group::Position;
+use crate::pruned::Pruned;
 use aos_disk::{Disk, File, Map, OpenMode};
 use aos_format::offset::{Offset, Stride, parse_segment_file_name, segment_file_name};
-use aos_format::segment::LOCK_LEN;
-use parking_lot::Mutex;
+use aos_format::segment::{Identity, LOCK_LEN};
+use parking_lot::{Mutex, RwLock};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -98,8 +101,12 @@ impl Place {
 /// Names below `segments/`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listing {
+    /// Where the first one must begin: the pruned point, or 0.
+    pub(crate) first: Offset,
     /// First offsets of the segments, ascending.
     pub(crate) starts: Vec<Offset>,
+    /// Those below the pruned point, which a prune that was broken off left.
+    pub(crate) pruned: Vec<Offset>,
     /// Leftovers of a preparation that was broken off.
     pub(crate) temporary: Vec<String>,
     /// Everything else.
@@ -109,7 +116,7 @@ pub(crate) struct Listing {
 impl Listing {
     /// The first thing wrong with the names: a start that is no multiple of the stride, or a hole.
     pub(crate) fn fault(&self, stride: Stride) -> Option<Finding> {
-        let mut expected = Offset(0);
+        let mut expected = self.first;
         for &start in &self.starts {
             if !start.0.is_multiple_of(stride.bytes()) {
                 return Some(Finding {
@@ -233,29 +240,107 @@ pub(crate) struct Segments {
     maps: Option<Mutex<BTreeMap<Offset, Arc<Map>>>>,
     /// Of a backup: how many bytes of each file count. Beyond them a segment reads as zeros.
     parts: Option<BTreeMap<Offset, u64>>,
+    /// What is kept of a pruned beginning. Files of segments below the pruned point are never looked at.
+    pruned: RwLock<Option<Arc<Pruned>>>,
 }
 
 impl Segments {
-    pub(crate) fn new(place: Place, stride: Stride, mapped: bool) -> Segments {
+    /// The segments of the log `identity`, and what it keeps of a pruned beginning.
+    ///
+    /// # Errors
+    /// [`Error::Finding`] when PRUNED is damaged or of another log; [`Error::Disk`].
+    pub(crate) fn open(place: Place, identity: Identity, mapped: bool) -> Result<Segments, Error> {
+        let pruned = Pruned::of(&place, identity)?.map(Arc::new);
+        Ok(Segments {
+            maps: mapped.then(Mutex::default),
+            ..Segments::bare(place, identity.stride, pruned)
+        })
+    }
+
+    /// The segments, behind what is said to be kept of a pruned beginning.
+    pub(crate) fn bare(place: Place, stride: Stride, pruned: Option<Arc<Pruned>>) -> Segments {
         Segments {
             place,
             stride,
             files: Mutex::default(),
-            maps: mapped.then(Mutex::default),
+            maps: None,
             parts: None,
+            pruned: RwLock::new(pruned),
         }
     }
 
     /// The parts of a backup, read as the segments that they are the beginnings of.
-    pub(crate) fn of_parts(place: Place, stride: Stride, parts: BTreeMap<Offset, u64>) -> Segments {
+    pub(crate) fn of_parts(
+        place: Place,
+        stride: Stride,
+        parts: BTreeMap<Offset, u64>,
+        pruned: Option<Arc<Pruned>>,
+    ) -> Segments {
         Segments {
             parts: Some(parts),
-            ..Segments::new(place, stride, false)
+            ..Segments::bare(place, stride, pruned)
         }
+    }
+
+    /// What is kept of a pruned beginning.
+    pub(crate) fn pruned(&self) -> Option<Arc<Pruned>> {
+        self.pruned.read().clone()
+    }
+
+    /// Where a walk over the whole log begins.
+    pub(crate) fn start(&self) -> Position {
+        self.pruned().map_or(Position::START, |base| base.position)
+    }
+
+    /// What a fold of the whole log begins with.
+    pub(crate) fn rows(&self) -> Rows {
+        self.pruned()
+            .map_or_else(Rows::default, |base| base.rows.clone())
+    }
+
+    /// Where a walk begins that enters at the segment `start`, or at the pruned point where that lies behind.
+    pub(crate) fn position(&self, start: Offset) -> Position {
+        match self.pruned() {
+            Some(base) if start <= base.end() => base.position,
+            _ => Position::segment(start),
+        }
+    }
+
+    /// What stands in the directory of segments, without those that are pruned.
+    pub(crate) fn list(&self) -> Result<Listing, Error> {
+        let mut listing = self.place.list()?;
+        if let Some(base) = self.pruned() {
+            listing.first = base.end();
+            let split = listing.starts.partition_point(|at| *at < listing.first);
+            let rest = listing.starts.split_off(split);
+            listing.pruned = std::mem::replace(&mut listing.starts, rest);
+        }
+        Ok(listing)
+    }
+
+    /// Refuses what lies below the pruned point.
+    fn admit(&self, at: Offset) -> Result<(), Error> {
+        match self.pruned() {
+            Some(base) if at < base.end() => Err(base.refuse(at)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks whether the log was pruned since it was opened, as far as `at`.
+    fn look_again(&self, at: Offset) -> Result<(), Error> {
+        if self.parts.is_none()
+            && let Some(base) = Pruned::read(&self.place)?
+            && at < base.end()
+        {
+            *self.pruned.write() = Some(Arc::new(base));
+            return self.admit(at);
+        }
+        Ok(())
     }
 
     /// The file of the segment that starts at `start`.
     pub(crate) fn file(&self, start: Offset) -> Result<SegmentFile, Error> {
+        self.admit(start)?;
         if let Some(file) = self.files.lock().get(&start) {
             return Ok(SegmentFile::Present(file.clone()));
         }
@@ -266,6 +351,7 @@ impl Segments {
         {
             Ok(file) => file,
             Err(error) if error.kind() == aos_disk::Kind::NotFound => {
+                self.look_again(start)?;
                 return Ok(SegmentFile::Missing);
             }
             Err(error) => return Err(error.into()),
@@ -307,9 +393,14 @@ impl Segments {
     /// Fills `bytes` with those from `at` on, all of one segment.
     pub(crate) fn fill(&self, at: Offset, bytes: &mut [u8]) -> Result<(), Error> {
         let start = self.stride.segment_start(at);
-        let file = self.present(start)?;
-        file.read_exact_at(bytes, at.0 - start.0)?;
-        Ok(())
+        match self.present(start) {
+            Ok(file) => Ok(file.read_exact_at(bytes, at.0 - start.0)?),
+            Err(error @ Error::Pruned { .. }) => match self.pruned() {
+                Some(base) => base.fill(at, bytes),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     /// `len` bytes from `at` on, which end at or below `durable` and lie in one segment: lent where that is possible.
@@ -319,7 +410,7 @@ impl Segments {
         len: usize,
         durable: Offset,
     ) -> Result<Bytes, Error> {
-        let Some(maps) = &self.maps else {
+        let Some(maps) = self.maps.as_ref().filter(|_| self.admit(at).is_ok()) else {
             return Ok(Bytes::Owned(self.read(at, len)?));
         };
         let start = self.stride.segment_start(at);

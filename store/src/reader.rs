@@ -11,6 +11,7 @@ use crate::fold::{Nothing, Rows};
 use crate::group::{Group, Position, Step, Stop, Why};
 use crate::lock::{self, LockState};
 use crate::place::{Place, SegmentFile, Segments, missing_segment};
+use crate::pruned::Pruned;
 use crate::recovery::{check_files, identity_of_segments, list_root};
 use crate::scan::{Groups, Next, Resolved, Scan};
 use crate::stored::{StoredRecord, read_frame};
@@ -112,6 +113,15 @@ impl LogReader {
     /// [`Error::NoLog`] when nothing is there, or a log that was never begun; [`Error::NotALog`]; [`Error::Finding`] when
     /// neither LOCK nor a segment says which log this is, or a newer version wrote it; [`Error::Disk`].
     pub fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<LogReader, Error> {
+        LogReader::admit(disk, path, false)
+    }
+
+    /// Opens what is left of a log: with `despite` also one whose PRUNED is damaged, as if there were none.
+    pub(crate) fn admit(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        despite: bool,
+    ) -> Result<LogReader, Error> {
         let place = Place::new(disk, path);
         let none = || Error::NoLog {
             path: path.to_owned(),
@@ -132,7 +142,13 @@ impl LogReader {
                 identity_of_segments(&place, &place.list()?)?.ok_or_else(none)?
             }
         };
-        let segments = Arc::new(Segments::new(place.clone(), identity.stride, false));
+        let segments = match Segments::open(place.clone(), identity, false) {
+            Err(Error::Finding(finding)) if despite && finding.kind == FindingKind::Corruption => {
+                Segments::bare(place.clone(), identity.stride, None)
+            }
+            segments => segments?,
+        };
+        let segments = Arc::new(segments);
         Ok(LogReader {
             place,
             identity,
@@ -145,6 +161,11 @@ impl LogReader {
     /// Who the log is.
     pub fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// What the log keeps of a beginning that was pruned; `None` for a log that begins at offset 0.
+    pub fn pruned(&self) -> Option<Arc<Pruned>> {
+        self.segments.pruned()
     }
 
     /// Directory of the log.
@@ -190,7 +211,7 @@ impl LogReader {
     /// [`Error::Disk`].
     pub fn segments(&self) -> Result<Vec<SegmentInfo>, Error> {
         let mut infos = Vec::new();
-        for start in self.place.list()?.starts {
+        for start in self.segments.list()?.starts {
             let (length, epoch) = match self.segments.file(start)? {
                 SegmentFile::Present(file) => {
                     let mut header = [0; SEGMENT_HEADER_LEN as usize];
@@ -219,7 +240,7 @@ impl LogReader {
     pub fn walk(&self, start: Offset) -> Result<SegmentWalk, Error> {
         let stride = self.identity.stride;
         let mut walker = self.walker();
-        let mut position = Position::segment(start);
+        let mut position = self.segments.position(start);
         let mut groups = Vec::new();
         loop {
             match walker.next_group(&position)? {
@@ -301,12 +322,12 @@ impl LogReader {
         let stride = self.identity.stride;
         let writer_alive = self.writer_alive()?;
         let word = self.durable_word()?;
-        let listing = self.place.list()?;
+        let listing = self.segments.list()?;
         let mut walker = self.walker();
         let promised = word.map_or(Offset(0), |word| word.durable);
         let (end, lies) = tail::find_end_from_word(&mut walker, word.as_ref())?;
         let state = if let Some(finding) = lies {
-            TailState::Damage(finding)
+            TailState::of(finding)
         } else if let Err(error) = check_files(&self.segments, &listing) {
             match error {
                 Error::Finding(finding) => TailState::of(*finding),
@@ -334,7 +355,8 @@ impl LogReader {
             [before, _] => before.end,
             _ => Offset(0),
         };
-        let durable = promised.max(proven).min(end.position.end);
+        let pruned = self.segments.start().end;
+        let durable = promised.max(proven).max(pruned).min(end.position.end);
         Ok(Tail {
             end: end.position.end,
             group: end.position.group,
@@ -358,23 +380,23 @@ impl LogReader {
         }
     }
 
-    /// All records from `from` on, in order of offset. Ends after the last valid group; where that is not a clean end, the
+    /// All records from `from` on, in order of offset; of a pruned beginning those that are kept. Ends after the last valid group; where that is not a clean end, the
     /// last item is an [`Error::Finding`] that says why (for a torn tail of kind `TailUnproven`).
     ///
     /// # Errors
     /// [`Error::Disk`].
     pub fn scan(&self, from: Offset) -> Result<Scan<'_>, Error> {
         let stride = self.identity.stride;
+        let listing = self.segments.list()?;
         let start = stride.segment_start(from);
-        let listing = self.place.list()?;
         let beyond = listing.starts.last().is_none_or(|last| start > *last);
-        let done = beyond && start > Offset(0);
+        let done = beyond && start > listing.first;
         Ok(Scan::new(self, from, done))
     }
 
     /// All valid groups from the start of segment `start` on, with the same end as [`LogReader::scan`].
     pub(crate) fn groups(&self, start: Offset) -> Groups<'_> {
-        Groups::new(self, Position::segment(start))
+        Groups::new(self, self.segments.position(start))
     }
 
     /// What the log contains. Kept, and carried on from where it was when the log has grown.
@@ -395,7 +417,7 @@ impl LogReader {
                 }
                 (before.position, before.index.rows.clone())
             }
-            None => (Position::START, Rows::default()),
+            None => (self.segments.start(), self.segments.rows()),
         };
         let mut groups = Groups::new(self, position);
         let finding = loop {
@@ -494,7 +516,7 @@ impl LogReader {
         (word, stop): (Option<DurableWord>, Stop),
     ) -> Result<Option<Finding>, Error> {
         let stride = self.identity.stride;
-        let listing = self.place.list()?;
+        let listing = self.segments.list()?;
         if let Some(finding) = listing.fault(stride) {
             // A hole elsewhere is met by whoever walks into it.
             if stop.why == Why::Missing {

@@ -3,7 +3,6 @@
 use crate::backend::FileBackend;
 use crate::catalogue::{Catalogue, CatalogueState, FileState};
 use crate::error::Error;
-use crate::fold::Rows;
 use crate::group::{Position, Step};
 use crate::place::{Place, Segments};
 use crate::reader::LogReader;
@@ -80,6 +79,13 @@ pub(crate) fn unfit(
         return Ok(Some(format!("it is of log {}", meta.log_id)));
     }
     let folded = meta.position;
+    let start = walker.segments().start();
+    if folded.end < start.end {
+        return Ok(Some(format!(
+            "it is folded up to {}, and the log was pruned up to {} since",
+            folded.end, start.end
+        )));
+    }
     if folded.end > end.end {
         return Ok(Some(format!(
             "it is ahead of the log: folded up to {}, the log ends at {}",
@@ -108,15 +114,16 @@ pub(crate) fn rebuild(
     let temporary = place.root.join("catalog.redb.tmp");
     let file = place.disk.open(&temporary, OpenMode::CreateNew)?;
     let db = guard(|| Ok(Db::new(builder().create_with_backend(FileBackend(file))?)))?;
+    let segments = Arc::new(Segments::open(place.clone(), identity, false)?);
+    let rows = segments.rows();
     let meta = Meta {
         log_id: identity.log_id,
-        position: Position::START,
-        first_seed: None,
-        unreadable: 0,
+        position: segments.start(),
+        first_seed: rows.first_seed,
+        unreadable: rows.unreadable,
         sum: 0,
     };
-    write(&db, &Rows::default(), &meta)?;
-    let segments = Arc::new(Segments::new(place.clone(), identity.stride, false));
+    write(&db, &rows, &meta)?;
     let walker = Walker::new(segments, identity);
     let catalogue = Catalogue::new(place, identity, db, walker, &meta, FileState::Unnamed);
     catalogue.fill(end.end)?;
@@ -130,8 +137,8 @@ pub(crate) fn rebuild_alone(place: &Place, reader: &LogReader) -> Result<Offset,
     let word = reader.durable_word()?;
     let identity = reader.identity();
     let mut walker = Walker::new(reader.files().clone(), identity);
-    let mut position = Position::START;
-    let mut durable = Position::START;
+    let mut position = reader.files().start();
+    let mut durable = position;
     loop {
         match walker.next_group(&position)? {
             Step::Group(group) => {
@@ -142,7 +149,7 @@ pub(crate) fn rebuild_alone(place: &Place, reader: &LogReader) -> Result<Offset,
                 }
             }
             Step::Stop(stop) => {
-                let listing = place.list()?;
+                let listing = reader.files().list()?;
                 let end = End {
                     position,
                     stop,

@@ -9,6 +9,7 @@ use crate::group::Position;
 use crate::lock::{self, LockFile, LockState};
 use crate::log::Options;
 use crate::place::{Listing, Place, SegmentFile, Segments, wrong_length};
+use crate::pruned::Pruned;
 use crate::renew;
 use crate::tail::{self, End, TailState};
 use crate::walk::{Walker, is_zero};
@@ -57,9 +58,9 @@ pub(crate) fn recover(place: Place, options: &Options) -> Result<Recovered, Erro
         made.renew_the_others(&place)?;
         sync_parents(&place)?;
     }
-    // A fresh log has removed what stood there.
-    let listing = if created { place.list()? } else { listing };
-    let segments = Arc::new(Segments::new(place.clone(), identity.stride, true));
+    let segments = Arc::new(Segments::open(place.clone(), identity, true)?);
+    // A fresh log has removed what stood there, and what is pruned does not count.
+    let listing = segments.list()?;
     let mut walker = Walker::new(segments.clone(), identity);
 
     let (end, torn) = judge(&mut walker, &segments, &listing, identity, word.as_ref())?;
@@ -270,6 +271,10 @@ fn identify(
     if let Some(identity) = identity_of_segments(place, listing)? {
         let word = DurableWord::newest(bytes, identity.log_id.salt());
         return Ok((identity, word, false));
+    }
+    if let Some(pruned) = Pruned::read(place)? {
+        // Its segments are gone: never make another log in its place.
+        return Ok((pruned.identity, None, false));
     }
     if !options.create {
         return Err(Error::NoLog {
@@ -494,7 +499,7 @@ fn settle(
         }
         Ok(())
     };
-    if position.end > Offset(0) {
+    if position.end > segments.start().end {
         let first = walker
             .group_start(position.end)?
             .ok_or_else(|| Error::invalid("the last group changed while the log was opened"))?;

@@ -115,15 +115,16 @@ struct Plan {
 impl Plan {
     /// Walks the whole log. `None` when there is no damage.
     fn make(place: &Place, identity: Identity) -> Result<Option<Plan>, Error> {
-        let listing = place.list()?;
-        let segments = Arc::new(Segments::new(place.clone(), identity.stride, false));
+        let segments = Arc::new(Segments::open(place.clone(), identity, false)?);
+        let listing = segments.list()?;
         let mut walker = Walker::new(segments.clone(), identity);
         let word = match lock::read(place)? {
             LockState::Valid(_, word) => word,
             LockState::Missing | LockState::Garbled(_) => None,
         };
         walker.pass_over_slack();
-        let end = tail::find_end(&mut walker, Position::START)?;
+        let start = segments.start();
+        let end = tail::find_end(&mut walker, start)?;
         let behind = walker.slack().to_vec();
         let Some(finding) = fault(
             &mut walker,
@@ -139,7 +140,7 @@ impl Plan {
         if matches!(end.stop.why, Why::Unsupported { .. }) {
             return Err(end.stop.finding(identity.stride).into());
         }
-        if end.position.group == 0 {
+        if end.position == start {
             return Err(Error::Irreparable {
                 why: format!("not even the first group holds: {finding}"),
             });

@@ -1,4 +1,5 @@
-//! Bytes of the catalogue's rows. They are derived and may change with the schema version; nothing outside reads them.
+//! Bytes of the catalogue's rows. They are derived and may change with the schema version; nothing outside reads them, but
+//! for a run's row, which PRUNED carries too (`docs/format/pruned.md`): changing that needs a version of PRUNED of its own.
 
 use crate::fold::{CheckpointRow, Outstanding, RunRow, RunStatus, StreamHead};
 use crate::group::Position;
@@ -34,53 +35,53 @@ pub(crate) fn row_sum(table: &str, key: &[u8], value: &[u8]) -> u64 {
     z ^ (z >> 31)
 }
 
-struct Writer(Vec<u8>);
+pub(crate) struct Writer(pub(crate) Vec<u8>);
 
 impl Writer {
-    fn int(mut self, value: u64) -> Self {
+    pub(crate) fn int(mut self, value: u64) -> Self {
         put_varint(&mut self.0, value);
         self
     }
-    fn bytes(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
     }
-    fn text(self, text: &str) -> Self {
+    pub(crate) fn text(self, text: &str) -> Self {
         self.int(text.len() as u64).bytes(text.as_bytes())
     }
-    fn wall(self, wall_ns: i64) -> Self {
+    pub(crate) fn wall(self, wall_ns: i64) -> Self {
         self.bytes(&wall_ns.to_le_bytes())
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn int(&mut self) -> Option<u64> {
+    pub(crate) fn int(&mut self) -> Option<u64> {
         take_varint(&mut self.0)
     }
-    fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
         let (bytes, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         Some(bytes)
     }
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.bytes(N)?.try_into().ok()
     }
-    fn text(&mut self) -> Option<String> {
+    pub(crate) fn text(&mut self) -> Option<String> {
         let len = usize::try_from(self.int()?).ok()?;
         String::from_utf8(self.bytes(len)?.to_vec()).ok()
     }
-    fn offset(&mut self) -> Option<Offset> {
+    pub(crate) fn offset(&mut self) -> Option<Offset> {
         self.int().map(Offset)
     }
-    fn digest(&mut self) -> Option<Digest> {
+    pub(crate) fn digest(&mut self) -> Option<Digest> {
         self.array().map(Digest)
     }
-    fn wall(&mut self) -> Option<i64> {
+    pub(crate) fn wall(&mut self) -> Option<i64> {
         self.array().map(i64::from_le_bytes)
     }
-    fn end<T>(self, value: T) -> Option<T> {
+    pub(crate) fn end<T>(self, value: T) -> Option<T> {
         self.0.is_empty().then_some(value)
     }
 }

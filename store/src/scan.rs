@@ -66,12 +66,15 @@ pub struct Scan<'a> {
 impl<'a> Scan<'a> {
     pub(crate) fn new(reader: &'a LogReader, from: Offset, done: bool) -> Scan<'a> {
         let start = reader.identity().stride.segment_start(from);
+        let kept = reader.pruned().filter(|base| from < base.end());
         Scan {
             reader,
-            groups: Groups::new(reader, Position::segment(start)),
+            groups: Groups::new(reader, reader.files().position(start)),
             from,
             held: None,
-            ready: VecDeque::new(),
+            ready: kept
+                .map(|base| base.records(from).collect())
+                .unwrap_or_default(),
             finding: None,
             done,
         }

@@ -89,13 +89,22 @@ pub(crate) fn find_end_from_word(
     walker: &mut Walker,
     word: Option<&DurableWord>,
 ) -> Result<(End, Option<Finding>), Error> {
-    let Some(word) = word else {
-        return Ok((find_end(walker, Position::START)?, None));
+    let start = walker.segments().start();
+    // What was pruned was durable, whatever an old word says.
+    let Some(word) = word.filter(|word| word.durable > start.end) else {
+        return Ok((find_end(walker, start)?, None));
     };
+    if start.end > Offset(0)
+        && let Step::Stop(stop) = walker.next_group(&start)?
+    {
+        // Synced, so it must be there: PRUNED is of another history than what stands behind it.
+        let finding = stop.finding(walker.identity().stride);
+        return Ok((find_end(walker, start)?, Some(finding)));
+    }
     if let Some(position) = walker.position_at(word.durable, word.group, word.epoch)? {
         return Ok((find_end(walker, position)?, None));
     }
-    let end = find_end(walker, Position::START)?;
+    let end = find_end(walker, start)?;
     let lies = (end.position.end >= word.durable).then(|| Finding {
         kind: FindingKind::Corruption,
         code: code::DAMAGED,

@@ -85,6 +85,11 @@ impl Walker {
         self.identity.stride
     }
 
+    /// Where the segments are.
+    pub(crate) fn segments(&self) -> &Arc<Segments> {
+        &self.segments
+    }
+
     /// Whose groups are walked.
     pub(crate) fn identity(&self) -> Identity {
         self.identity
@@ -540,6 +545,13 @@ impl Walker {
         epoch: u32,
     ) -> Result<Option<Position>, Error> {
         let stride = self.stride();
+        if let Some(base) = self.segments.pruned()
+            && end < base.end()
+        {
+            let last = base.position;
+            let same = (last.end, last.group, last.epoch) == (end, number, epoch);
+            return Ok(same.then_some(last));
+        }
         if !end.0.is_multiple_of(16) || end.0 < SEGMENT_HEADER_LEN + COMMIT_LEN {
             return Ok(None);
         }

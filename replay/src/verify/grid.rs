@@ -26,18 +26,20 @@ impl Chunk {
     }
 }
 
-/// The chunks of a log that ends at `end`.
+/// The chunks of a log from `start`, where a segment begins, to `end`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grid {
     stride: Stride,
+    start: u64,
     end: u64,
     chunk_len: u64,
 }
 
 impl Grid {
-    pub(crate) fn new(stride: Stride, end: Offset) -> Grid {
+    pub(crate) fn new(stride: Stride, start: Offset, end: Offset) -> Grid {
         Grid {
             stride,
+            start: start.0.min(end.0),
             end: end.0,
             chunk_len: CHUNK_LEN.min(stride.bytes()),
         }
@@ -45,13 +47,13 @@ impl Grid {
 
     /// Number of chunks.
     pub(crate) fn len(&self) -> usize {
-        usize::try_from(self.end.div_ceil(self.chunk_len))
+        usize::try_from((self.end - self.start).div_ceil(self.chunk_len))
             .expect("a log has fewer chunks than the machine addresses")
     }
 
     /// Chunk number `index`.
     pub(crate) fn chunk(&self, index: usize) -> Chunk {
-        let from = index as u64 * self.chunk_len;
+        let from = self.start + index as u64 * self.chunk_len;
         let segment = self.stride.segment_start(Offset(from)).0;
         Chunk {
             from,
@@ -70,7 +72,7 @@ mod tests {
     fn chunks_cover_the_log_without_holes_and_never_cross_a_segment() {
         for (log2, end) in [(12, 4096 * 3 + 160), (22, (4 << 20) + 5000), (26, 96)] {
             let stride = Stride::from_log2(log2).unwrap();
-            let grid = Grid::new(stride, Offset(end));
+            let grid = Grid::new(stride, Offset(0), Offset(end));
             let mut at = 0;
             for index in 0..grid.len() {
                 let chunk = grid.chunk(index);
@@ -81,6 +83,10 @@ mod tests {
             }
             assert_eq!(at, end);
         }
-        assert_eq!(Grid::new(Stride::MIN, Offset(0)).len(), 0);
+        assert_eq!(Grid::new(Stride::MIN, Offset(0), Offset(0)).len(), 0);
+        let pruned = Grid::new(Stride::MIN, Offset(8192), Offset(12_300));
+        let chunks: Vec<Chunk> = (0..pruned.len()).map(|index| pruned.chunk(index)).collect();
+        let ranges: Vec<(u64, u64)> = chunks.iter().map(|c| (c.from, c.to)).collect();
+        assert_eq!(ranges, [(8192, 12_288), (12_288, 12_300)]);
     }
 }

@@ -31,13 +31,14 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    pub(crate) fn new() -> Groups {
+    /// Before the first group, or behind the last pruned one: number, epoch, CRC of its COMMIT.
+    pub(crate) fn new((number, epoch, commit_crc): (u64, u32, u32)) -> Groups {
         Groups {
             expect: None,
-            ended: false,
-            number: 0,
-            commit_crc: 0,
-            epoch: 1,
+            ended: number > 0,
+            number,
+            commit_crc,
+            epoch: epoch.max(1),
             lost: false,
             start: None,
             ends_segment: false,

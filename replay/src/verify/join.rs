@@ -100,11 +100,12 @@ pub(crate) struct Joiner<'a> {
 }
 
 impl<'a> Joiner<'a> {
-    pub(crate) fn new(grid: Grid, look: Look<'a>) -> Joiner<'a> {
+    /// A joiner that begins behind the group `before`, whose number is 0 before the first.
+    pub(crate) fn new(grid: Grid, look: Look<'a>, before: (u64, u32, u32)) -> Joiner<'a> {
         Joiner {
             grid,
             look,
-            groups: Groups::new(),
+            groups: Groups::new(before),
             damages: Damages::default(),
             streams: BTreeMap::new(),
             definitions: BTreeMap::new(),
@@ -145,6 +146,12 @@ impl<'a> Joiner<'a> {
         self.groups
             .take(&chunk, scanned, &mut self.damages, &mut self.fresh);
         self.groups_seen += scanned.commits.len() as u64;
+        self.records(scanned);
+        Ok(())
+    }
+
+    /// Takes in records that come before everything else: those that are kept of a pruned beginning.
+    pub(crate) fn records(&mut self, scanned: &mut Scanned) {
         self.records += scanned.streams.records;
         self.fresh.append(&mut scanned.streams.findings);
         let mut locals = std::mem::take(&mut scanned.streams.list);
@@ -169,7 +176,6 @@ impl<'a> Joiner<'a> {
             self.seeds.entry(commitment).or_insert(offset);
         }
         self.keep();
-        Ok(())
     }
 
     /// A chunk whose bytes the log does not give.

@@ -23,7 +23,7 @@ use aos_format::digest::{Digest, RunId, log_digest};
 use aos_format::offset::Offset;
 use aos_format::record::StreamId;
 use aos_format::sha_wide::Width;
-use aos_store::{Aligned, LogReader, Tail, TailState};
+use aos_store::{Aligned, LogReader, Pruned, Tail, TailState};
 use grid::Grid;
 use join::Joiner;
 use look::Look;
@@ -112,12 +112,41 @@ pub struct Verified {
     pub bytes: u64,
     /// Everything below agrees with the log's seals.
     pub sealed_through: Offset,
+    /// What of the log's beginning was pruned, and was not looked at.
+    pub pruned: Option<PrunedPart>,
+}
+
+/// The pruned beginning of a log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrunedPart {
+    /// Where the log begins.
+    pub end: Offset,
+    /// Runs that are gone, with the newest digest that is kept of each.
+    pub runs: BTreeMap<RunId, Digest>,
+}
+
+impl PrunedPart {
+    fn of(base: &Pruned) -> PrunedPart {
+        let rows = &base.rows().runs;
+        let gone = base.gone().iter();
+        PrunedPart {
+            end: base.end(),
+            runs: gone.map(|run| (*run, rows[run].digest)).collect(),
+        }
+    }
 }
 
 impl Verified {
     /// SHA-256 over (run id, newest digest), sorted by run id.
     pub fn digest(&self) -> Digest {
-        log_digest(self.runs.iter().map(|(run, seen)| (run, &seen.digest)))
+        let mut digests: BTreeMap<RunId, Digest> = self
+            .runs
+            .iter()
+            .map(|(run, seen)| (*run, seen.digest))
+            .collect();
+        // Of runs that are gone what was kept, so that pruning changes no log's digest.
+        digests.extend(self.pruned.iter().flat_map(|part| part.runs.clone()));
+        log_digest(digests.iter())
     }
 }
 
@@ -149,7 +178,9 @@ pub(crate) fn verify_with(
     let tail = reader.tail()?;
     let end = scan_end(reader, &tail)?;
     let identity = reader.identity();
-    let grid = Grid::new(identity.stride, end);
+    let pruned = reader.pruned();
+    let start = pruned.as_ref().map_or(Offset(0), |base| base.end());
+    let grid = Grid::new(identity.stride, start, end);
     let read = |at: Offset, len: usize, mut bytes: Aligned| {
         reader.read_range_into(at.0..at.0 + len as u64, &mut bytes)?;
         Ok(bytes)
@@ -160,7 +191,11 @@ pub(crate) fn verify_with(
         width,
     };
     let work = |index: usize, out: &mut Scanned| scan(look, &grid.chunk(index), None, out);
-    let mut joiner = Joiner::new(grid, look);
+    let before = pruned.as_ref().map_or((0, 0, 0), |base| base.group());
+    let mut joiner = Joiner::new(grid, look, before);
+    if let Some(base) = &pruned {
+        scan::kept(base.frames(), width, |scanned| joiner.records(scanned));
+    }
     pool::in_order(
         Threads::Caller,
         workers,
@@ -204,7 +239,11 @@ pub(crate) fn verify_with(
         finding_count += 1;
     }
     findings.sort_by_key(|finding| finding.offset);
-    let mut verified = summary(joiner, findings, finding_count, &kinds, end.0);
+    let bytes = end.0.saturating_sub(start.0);
+    let mut verified = summary(joiner, findings, finding_count, &kinds, bytes);
+    if let Some(base) = &pruned {
+        verified.pruned = Some(PrunedPart::of(base));
+    }
     verified.sealed_through = Offset(seals.through);
     Ok(verified)
 }
@@ -291,6 +330,7 @@ fn summary(
         steps: 0,
         bytes,
         sealed_through: Offset(0),
+        pruned: None,
     };
     for (stream, state) in &joiner.streams {
         let Some(run) = stream.as_run() else { continue };

@@ -118,6 +118,33 @@ pub(crate) fn scan(log: Look<'_>, chunk: &Chunk, start: Option<u64>, out: &mut S
     CHUNK.set(bytes);
 }
 
+/// Takes in records that stand alone: those that are kept of a pruned beginning.
+pub(crate) fn kept<'a>(
+    frames: impl Iterator<Item = (&'a FrameHeader, &'a [u8])>,
+    width: Width,
+    mut each: impl FnMut(&mut Scanned),
+) {
+    let mut frames = frames.peekable();
+    let mut out = Scanned::default();
+    while frames.peek().is_some() {
+        let mut window = Window::default();
+        while !window.is_full()
+            && let Some((header, body)) = frames.next()
+        {
+            window.push(*header, body);
+        }
+        window.hash(width);
+        out.clear();
+        for frame in &window.frames {
+            if let (Some(Ok(view)), Some(hashed)) = (&frame.record, window.hashed(frame)) {
+                let kind = Kind::from_u8(frame.header.kind);
+                out.streams.take(&frame.header, kind, *view, hashed);
+            }
+        }
+        each(&mut out);
+    }
+}
+
 struct Scan<'a> {
     stride: Stride,
     salt: u32,

@@ -9,7 +9,7 @@ use aos_format::frame::Kind;
 use aos_format::merkle::{Peaks, root};
 use aos_format::offset::Offset;
 use aos_format::record::StreamId;
-use aos_store::{LogReader, Sealable};
+use aos_store::{LogReader, Pruned, Sealable};
 
 /// What the seals of a log show.
 #[derive(Default)]
@@ -60,9 +60,23 @@ pub(crate) fn broken(seals: &[Placed]) -> Option<Finding> {
 ///
 /// A range that is damaged ends what can be said; the damage has findings of its own.
 pub(super) fn check(reader: &LogReader, head: Offset, workers: usize) -> Result<Seals, Error> {
-    let seals = collect(reader, head)?;
+    let mut seals = collect(reader, head)?;
     let (mut found, mut tree, mut before) = (Seals::default(), Peaks::default(), None);
     let mut over = false;
+    if seals.is_empty() {
+        return Ok(found);
+    }
+    if let Some(base) = reader.pruned() {
+        let below = seals.partition_point(|placed| placed.seal.end <= base.end().0);
+        let rest = seals.split_off(below);
+        if let Some(finding) = below_pruned(&seals, &base) {
+            found.findings.push(finding);
+            return Ok(found);
+        }
+        (tree, before) = (base.tree().0.clone(), Some(base.tree().1));
+        found.through = base.end().0;
+        seals = rest;
+    }
     let work = |index: usize, out: &mut Option<Result<Sealable, aos_store::Error>>| {
         *out = seals.get(index).map(|placed| range(reader, &placed.seal));
     };
@@ -101,6 +115,40 @@ pub(super) fn check(reader: &LogReader, head: Offset, workers: usize) -> Result<
         },
     )?;
     Ok(found)
+}
+
+/// Checks the seals over what was pruned: a chain without holes up to what PRUNED says of the tree. That their roots are those
+/// of the records only the archives can show.
+fn below_pruned(seals: &[Placed], base: &Pruned) -> Option<Finding> {
+    let (mut through, mut total, mut before) = (0, 0, None);
+    for placed in seals {
+        let seal = &placed.seal;
+        let follows = seal.start == through
+            && seal.before == before
+            && seal.end > through
+            && seal.total == total + seal.count
+            && Peaks::new(seal.total, seal.peaks.clone()).is_some();
+        if !follows {
+            let expected = format!("a seal of {total} records and more, from {through} on");
+            return Some(
+                Finding::at(code::SEAL, placed.at.0, expected, said(seal))
+                    .field("before")
+                    .stream(StreamId::CONTROL),
+            );
+        }
+        (through, total, before) = (seal.end, seal.total, Some(placed.digest));
+    }
+    let (tree, digest) = base.tree();
+    let last = seals.last()?;
+    let same = before == Some(digest)
+        && through == base.end().0
+        && (last.seal.total, &last.seal.peaks[..]) == (tree.size(), tree.hashes());
+    (!same).then(|| {
+        let expected = format!("{} records up to {} in PRUNED", tree.size(), base.end());
+        Finding::at(code::SEAL, last.at.0, expected, said(&last.seal))
+            .field("root")
+            .stream(StreamId::CONTROL)
+    })
 }
 
 /// The leaves of a seal's range; none of a range that cannot be.

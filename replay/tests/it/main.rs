@@ -5,6 +5,7 @@ mod determinism;
 mod diff;
 mod export;
 mod forge;
+mod prune;
 mod replay;
 mod seals;
 mod verify;

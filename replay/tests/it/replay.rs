@@ -31,7 +31,7 @@ do:
 - last: {set: {rolled: '${ . }'}}
 "#;
 
-fn log_options() -> aos_store::Options {
+pub fn log_options() -> aos_store::Options {
     aos_store::Options {
         create: true,
         stride: Stride::from_log2(16).unwrap(),
@@ -41,8 +41,13 @@ fn log_options() -> aos_store::Options {
 
 /// A log of `count` runs, each with a checkpoint in the middle.
 pub fn dice(count: usize) -> Arc<SimDisk> {
+    dice_with(count, &log_options())
+}
+
+/// The same, opened with `options`.
+pub fn dice_with(count: usize, options: &aos_store::Options) -> Arc<SimDisk> {
     let disk = Arc::new(SimDisk::new());
-    let (log, _) = Log::open(disk.clone(), Path::new(LOG), &log_options()).unwrap();
+    let (log, _) = Log::open(disk.clone(), Path::new(LOG), options).unwrap();
     let log = Arc::new(log);
     let clock = Clock {
         fixed_ns: Some(0),
@@ -78,7 +83,7 @@ pub fn dice(count: usize) -> Arc<SimDisk> {
 }
 
 /// Replays at several worker counts, whose reports must be the same bytes.
-fn replayed(disk: &Arc<SimDisk>) -> Report {
+pub fn replayed(disk: &Arc<SimDisk>) -> Report {
     let reader = reader(disk);
     let report = |workers| {
         replay(

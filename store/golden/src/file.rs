@@ -174,6 +174,11 @@ impl NewFile {
         Err(Error::Exists { path: folder })
     }
 
+    /// Where it lies until it is finished.
+    pub(crate) fn path(&self) -> &Path {
+        &self.temporary
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.file
             .write_all(bytes)

@@ -21,6 +21,7 @@ mod manifest;
 mod note;
 mod pool;
 mod proof;
+mod prune;
 mod redact;
 mod resign;
 mod scan;
@@ -42,6 +43,7 @@ pub use lifecycle::{
 pub use manifest::{DefinitionEntry, Manifest, RunEntry};
 pub use note::{Checkpoint, Note, Signature};
 pub use proof::{Shown, check, checkpoint, prove, prove_consistency};
+pub use prune::{PruneOptions, prove_log, prune};
 pub use redact::{Cut, Redacted, redact};
 pub use resign::resign;
 pub use seal::{SealOptions, Sealed, Selection, seal};

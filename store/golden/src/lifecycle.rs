@@ -5,9 +5,9 @@
 //! DIR/pack-HEX.tar.zst       a pack: tar, zstd; its first file is index.json, HEX is half of that file's SHA-256
 //! ```
 
-use crate::container::Container;
+use crate::container::{Container, MAGIC};
 use crate::error::Error;
-use crate::file::{NewFile, write_new};
+use crate::file::NewFile;
 use crate::json::{self, Reader};
 use crate::manifest::Manifest;
 use crate::verify::{VerifyOptions, verify};
@@ -19,11 +19,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 const INDEX: &str = "index.json";
 /// Longest index read.
 const INDEX_LEN_MAX: u64 = 64 << 20;
+/// Longest name of an archive in a pack.
+const NAME_LEN_MAX: u64 = 4096;
 
 /// An archive in a directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,6 +55,8 @@ pub struct Status {
     pub archives: Vec<Item>,
     /// Packs, by name, with their lengths.
     pub packs: Vec<(PathBuf, u64)>,
+    /// What could not be looked at, such as links that lead nowhere, and why.
+    pub unseen: Vec<(PathBuf, String)>,
 }
 
 impl Status {
@@ -97,7 +100,13 @@ pub fn status(folder: &Path, now_s: u64) -> Result<Status, Error> {
     }
     names.sort();
     for path in names {
-        let meta = std::fs::metadata(&path).map_err(Error::io("look at", &path))?;
+        let meta = match std::fs::metadata(&path) {
+            Ok(meta) => meta,
+            Err(error) => {
+                status.unseen.push((path, error.to_string()));
+                continue;
+            }
+        };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.ends_with(".golden") && meta.is_file() {
             let written = u64::try_from(meta.mtime()).unwrap_or_default();
@@ -249,12 +258,50 @@ fn bad(path: &Path, expected: &str, found: impl Into<String>) -> Error {
     }
 }
 
-type Unpacking = tar::Archive<zstd::Decoder<'static, io::BufReader<File>>>;
+type Stream = zstd::Decoder<'static, io::BufReader<File>>;
 
-fn open(path: &Path) -> Result<Unpacking, Error> {
+fn open(path: &Path) -> Result<tar::Archive<Stream>, Error> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     let decoder = zstd::Decoder::new(file).map_err(|e| bad(path, "zstd", e.to_string()))?;
     Ok(tar::Archive::new(decoder))
+}
+
+/// A file of a pack, and its name.
+type Entry<'a> = (String, tar::Entry<'a, Stream>);
+
+/// The next file. Long names are read here: the `tar` crate would take one of any length into memory.
+fn next<'a>(
+    path: &Path,
+    entries: &mut impl Iterator<Item = io::Result<tar::Entry<'a, Stream>>>,
+) -> Result<Option<Entry<'a>>, Error> {
+    let damaged = |error: io::Error| bad(path, "a tar file", error.to_string());
+    let mut long = None;
+    loop {
+        let Some(entry) = entries.next() else {
+            return match long {
+                None => Ok(None),
+                Some(_) => Err(bad(path, "the file of a long name", "the end of the pack")),
+            };
+        };
+        let mut entry = entry.map_err(damaged)?;
+        if !entry.header().entry_type().is_gnu_longname() {
+            let name = match long {
+                Some(name) => name,
+                None => entry.path_bytes().into_owned(),
+            };
+            return Ok(Some((String::from_utf8_lossy(&name).into_owned(), entry)));
+        }
+        if entry.size() > NAME_LEN_MAX || long.is_some() {
+            let found = format!("one of {} bytes", entry.size());
+            return Err(bad(path, "the name of an archive", found));
+        }
+        let mut name = Vec::new();
+        entry.read_to_end(&mut name).map_err(damaged)?;
+        while name.last() == Some(&0) {
+            name.pop();
+        }
+        long = Some(name);
+    }
 }
 
 /// Goes through the files of a pack in order, the index left out: `each` gets what the index says and the content.
@@ -264,24 +311,16 @@ fn through(
 ) -> Result<Vec<Packed>, Error> {
     let mut tar = open(path)?;
     let damaged = |error: io::Error| bad(path, "a tar file", error.to_string());
-    let mut entries = tar.entries().map_err(damaged)?;
-    let first = entries.next();
-    let mut first = first
-        .ok_or_else(|| bad(path, "an index", "nothing"))?
-        .map_err(damaged)?;
+    let mut entries = tar.entries().map_err(damaged)?.raw(true);
+    let first = next(path, &mut entries)?;
+    let (_, mut first) = first.ok_or_else(|| bad(path, "an index", "nothing"))?;
     let files = read_index(path, &mut first)?;
     drop(first);
     let mut expected = files.iter();
-    for entry in entries {
-        let mut entry = entry.map_err(damaged)?;
+    while let Some((name, mut entry)) = next(path, &mut entries)? {
         let packed = expected
             .next()
             .ok_or_else(|| bad(path, "the files of its index", "more"))?;
-        let name = entry
-            .path()
-            .map_err(damaged)?
-            .to_string_lossy()
-            .into_owned();
         let regular = entry.header().entry_type().is_file();
         if name != packed.name || entry.size() != packed.bytes || !regular {
             return Err(bad(path, &packed.name, name));
@@ -331,11 +370,9 @@ fn read_index(path: &Path, entry: &mut dyn Read) -> Result<Vec<Packed>, Error> {
 pub fn index(path: &Path) -> Result<Vec<Packed>, Error> {
     let mut tar = open(path)?;
     let damaged = |error: io::Error| bad(path, "a tar file", error.to_string());
-    let mut entries = tar.entries().map_err(damaged)?;
-    let first = entries.next();
-    let mut first = first
-        .ok_or_else(|| bad(path, "an index", "nothing"))?
-        .map_err(damaged)?;
+    let mut entries = tar.entries().map_err(damaged)?.raw(true);
+    let first = next(path, &mut entries)?;
+    let (_, mut first) = first.ok_or_else(|| bad(path, "an index", "nothing"))?;
     read_index(path, &mut first)
 }
 
@@ -378,30 +415,43 @@ pub fn restore(pack: &Path, names: &[String], folder: &Path) -> Result<Vec<PathB
         if !names.is_empty() && !names.contains(&packed.name) {
             return Ok(());
         }
-        let mut bytes = Vec::new();
-        content
-            .read_to_end(&mut bytes)
-            .map_err(|error| bad(pack, "a file", error.to_string()))?;
-        if Digest::of(&bytes) != packed.sha256 {
+        let path = folder.join(&packed.name);
+        let mut file = NewFile::create(&path)?;
+        let (sha256, bytes) = copy(pack, content, &mut file)?;
+        if (sha256, bytes) != (packed.sha256, packed.bytes) {
             return Err(bad(pack, &packed.name, "other bytes"));
         }
-        let bytes = Arc::new(bytes);
-        let found = verify(
-            Container::read(bytes.clone(), &packed.name),
-            &VerifyOptions::default(),
-        )?;
+        // Judged where it lies, before it has its name.
+        let found = verify(Container::open(file.path()), &VerifyOptions::default())?;
         if let Some(finding) = found.findings.into_iter().next() {
             return Err(finding.error);
         }
         if found.manifest.map(|manifest| manifest.root) != Some(packed.root) {
             return Err(bad(pack, "the root that was packed", "another"));
         }
-        let path = folder.join(&packed.name);
-        write_new(&path, &bytes, 0o444)?;
+        file.finish(&path, 0o444)?;
         restored.push(path);
         Ok(())
     })?;
     Ok(restored)
+}
+
+/// Writes a file out of a pack and hashes it, a piece at a time.
+fn copy(pack: &Path, from: &mut dyn Read, to: &mut NewFile) -> Result<(Digest, u64), Error> {
+    let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 256 << 10]);
+    loop {
+        let read = from.read(&mut buffer);
+        let len = read.map_err(|error| bad(pack, "a file", error.to_string()))?;
+        if len == 0 {
+            return Ok((Digest(hasher.finalize().into()), bytes));
+        }
+        if bytes == 0 && !buffer.starts_with(MAGIC) {
+            return Err(bad(pack, "an archive", "a file that begins otherwise"));
+        }
+        hasher.update(&buffer[..len]);
+        to.write(&buffer[..len])?;
+        bytes += len as u64;
+    }
 }
 
 /// What cleaning up deletes, or would.

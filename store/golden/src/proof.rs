@@ -27,7 +27,7 @@ use aos_format::record::{RecordView, StreamId};
 use aos_store::Aligned;
 
 const EVENT: &str = "c2sp.org/tlog-proof@v1";
-const CONSISTENCY: &str = "aos.consistency.v1";
+pub(crate) const CONSISTENCY: &str = "aos.consistency.v1";
 /// Longest proof read.
 const PROOF_LEN_MAX: usize = 64 << 20;
 
@@ -128,7 +128,7 @@ pub fn prove_consistency(container: &Container, old: &[u8]) -> Result<String, Er
     Ok(out)
 }
 
-fn push_hashes(out: &mut String, hashes: &[Digest]) {
+pub(crate) fn push_hashes(out: &mut String, hashes: &[Digest]) {
     for hash in hashes {
         out.push_str(&base64(&hash.0));
         out.push('\n');

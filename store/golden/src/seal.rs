@@ -8,6 +8,7 @@ use crate::file::NewFile;
 use crate::key::Key;
 use crate::manifest::{DefinitionEntry, Manifest, RunEntry};
 use crate::note::{Checkpoint, Note};
+use crate::prune::refuse_pruned;
 use crate::scan::{Scanned, merge, scan};
 use aos_format::FORMAT_VERSION;
 use aos_format::digest::{Digest, LogId, RunId, log_digest};
@@ -182,8 +183,12 @@ impl Chosen {
         let stride = reader.identity().stride;
         let mut control = BTreeSet::new();
         let ranges = match &options.selection {
-            Selection::All => vec![(Offset(0), tail.durable)],
+            Selection::All => {
+                refuse_pruned(reader, None)?;
+                vec![(Offset(0), tail.durable)]
+            }
             Selection::Segments(starts) => {
+                refuse_pruned(reader, starts.first().copied())?;
                 for start in starts {
                     if *start >= tail.durable || *start != stride.segment_start(*start) {
                         return Err(Error::Selection {
@@ -333,6 +338,9 @@ fn with_runs(reader: &LogReader, runs: &BTreeSet<RunId>) -> Result<BTreeSet<Offs
         let row = index.rows.runs.get(run).ok_or_else(|| Error::Selection {
             why: format!("the log has no run {run}"),
         })?;
+        if let Some(base) = reader.pruned().filter(|base| base.gone().contains(run)) {
+            return Err(base.refuse(row.head).into());
+        }
         control.extend(index.rows.definitions.get(&row.definition));
         control.extend(row.root_seed.and_then(|seed| index.rows.seeds.get(&seed)));
     }

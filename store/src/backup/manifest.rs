@@ -33,14 +33,26 @@ pub(crate) struct Manifest {
     pub(crate) epoch: u32,
     /// Header CRC of the last COMMIT, which chains all groups before it.
     pub(crate) commit_crc: u32,
+    /// PRUNED, of a log that was pruned before the first backup.
+    pub(crate) pruned: Option<PrunedPart>,
     /// By first offset of the segment.
     pub(crate) parts: BTreeMap<Offset, Part>,
+}
+
+/// PRUNED as it stands in the backup.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PrunedPart {
+    /// Where the parts begin.
+    pub(crate) end: Offset,
+    pub(crate) len: u64,
+    pub(crate) sha256: Digest,
 }
 
 impl Manifest {
     pub(crate) fn new(
         identity: Identity,
         position: &Position,
+        pruned: Option<PrunedPart>,
         parts: BTreeMap<Offset, Part>,
     ) -> Manifest {
         Manifest {
@@ -49,6 +61,7 @@ impl Manifest {
             group: position.group,
             epoch: position.epoch,
             commit_crc: position.commit_crc,
+            pruned,
             parts,
         }
     }
@@ -74,6 +87,10 @@ impl Manifest {
             self.epoch,
             self.commit_crc
         );
+        if let Some(pruned) = &self.pruned {
+            let (end, len) = (pruned.end, pruned.len);
+            let _ = writeln!(text, "pruned {end} {len} {}", pruned.sha256.hex());
+        }
         for (start, part) in &self.parts {
             // Writing into a string cannot fail.
             let _ = writeln!(text, "part {start} {} {}", part.len, part.sha256.hex());
@@ -86,7 +103,11 @@ impl Manifest {
     /// Reads a manifest; else what was expected and found.
     fn decode(text: &str) -> Result<Manifest, (String, String)> {
         let bad = |expected: &str, found: &str| (expected.to_owned(), format!("{found:?}"));
-        let mut lines = text.lines().skip(1);
+        let mut lines = text.lines().skip(1).peekable();
+        let has_pruned = lines
+            .clone()
+            .nth(3)
+            .is_some_and(|l| l.starts_with("pruned "));
         let mut line = |expected: &'static str| {
             let line = lines.next().unwrap_or_default();
             let words: Vec<&str> = line.split(' ').collect();
@@ -116,9 +137,23 @@ impl Manifest {
         let group = words[3].parse().map_err(|_| number())?;
         let epoch = words[5].parse().map_err(|_| number())?;
         let commit_crc = u32::from_str_radix(words[7], 16).map_err(|_| number())?;
+        let mut pruned = None;
+        if has_pruned {
+            let (words, found) = line("pruned <offset> <bytes> <sha256>")?;
+            let number = || bad("numbers", found);
+            let end = Offset(words[1].parse().map_err(|_| number())?);
+            if end.0 == 0 || !end.0.is_multiple_of(stride.bytes()) {
+                return Err(bad("a pruned point where a segment begins", found));
+            }
+            pruned = Some(PrunedPart {
+                end,
+                len: words[2].parse().map_err(|_| number())?,
+                sha256: Digest::from_hex(words[3]).ok_or_else(number)?,
+            });
+        }
         let mut parts = BTreeMap::new();
-        let mut next = Offset(0);
-        let mut last_end = Offset(0);
+        let mut next = pruned.map_or(Offset(0), |pruned| pruned.end);
+        let mut last_end = next;
         while last_end < end {
             let (words, found) = line("part <offset> <bytes> <sha256>")?;
             let number = || bad("numbers", found);
@@ -147,6 +182,7 @@ impl Manifest {
             group,
             epoch,
             commit_crc,
+            pruned,
             parts,
         };
         // One way to write it, its digest included: nothing else is accepted.

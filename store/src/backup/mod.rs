@@ -19,6 +19,7 @@ mod restore;
 use crate::error::Error;
 use crate::group::{Position, Step};
 use crate::place::{Place, WINDOW_LEN};
+use crate::pruned::{PRUNED, Pruned, read_bytes};
 use crate::reader::LogReader;
 use crate::recovery::{create_directories, new_directories, write_new};
 use crate::scan::{Groups, Next};
@@ -28,11 +29,11 @@ use aos_format::digest::{Digest, Hasher};
 use aos_format::offset::Offset;
 use aos_format::segment::Identity;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use fault::BackupFault;
-use manifest::{MANIFEST, Manifest, Part};
+use manifest::{MANIFEST, Manifest, Part, PrunedPart};
 pub(crate) use parts::padded;
 pub use restore::{RestoreReport, restore};
 
@@ -77,6 +78,13 @@ pub fn backup(
     all: bool,
 ) -> Result<BackupReport, Error> {
     let reader = LogReader::open(disk.clone(), log)?;
+    if out.components().collect::<PathBuf>().starts_with(log) {
+        return Err(BackupFault::InTheWay {
+            path: out.into(),
+            what: "it lies inside the log".into(),
+        }
+        .into());
+    }
     let tail = reader.tail()?;
     if let TailState::Damage(finding) | TailState::Gap(finding) = &tail.state {
         return Err(finding.clone().into());
@@ -85,13 +93,17 @@ pub fn backup(
     let before = Manifest::read(&place)?;
     let position = match &before {
         Some(manifest) => continued(&place, &reader, manifest)?,
-        None => Position::START,
+        None => reader.files().start(),
     };
     let (position, ends) = walk(&reader, position, tail.durable)?;
     let _lock = admit(&place, before.as_ref())?;
     if Manifest::read(&place)? != before {
         return Err(Error::Busy { path: out.into() });
     }
+    let pruned = match (&before, reader.pruned()) {
+        (None, Some(base)) => Some(copy_pruned(&place, &base, reader.path())?),
+        (before, _) => before.as_ref().and_then(|before| before.pruned),
+    };
     let mut copier = Copier {
         place: &place,
         reader: &reader,
@@ -111,7 +123,7 @@ pub fn backup(
         mut checked,
         ..
     } = copier;
-    let manifest = Manifest::new(reader.identity(), &position, parts);
+    let manifest = Manifest::new(reader.identity(), &position, pruned, parts);
     checked += check(&place, &manifest, before.as_ref(), &ends, all)?;
     let text = manifest.encode();
     if before.as_ref() != Some(&manifest) {
@@ -153,6 +165,13 @@ fn continued(place: &Place, reader: &LogReader, manifest: &Manifest) -> Result<P
             theirs.stride.bytes()
         )));
     }
+    let start = reader.files().start();
+    if manifest.end < start.end {
+        return Err(other(format!(
+            "it ends at offset {}, and the log was pruned up to {} since",
+            manifest.end, start.end
+        )));
+    }
     if manifest.end == Offset(0) {
         return Ok(Position::START);
     }
@@ -182,9 +201,18 @@ enum Parted {
 
 /// Walks both from the start: every group is chained to the one before, so the first difference is where they part.
 fn parted(place: &Place, reader: &LogReader, manifest: &Manifest) -> Result<Parted, Error> {
-    let mut ours = parts::walker(place, manifest);
-    let mut theirs = Groups::new(reader, Position::START);
-    let mut position = Position::START;
+    let mut ours = parts::walker(place, manifest)?;
+    let start = reader.files().start();
+    let mut theirs = Groups::new(reader, start);
+    let mut position = ours.segments().start();
+    // Up to where the log was pruned it says no more than how it went.
+    let (before, _) = parts::walk(&mut ours, position, start.end)?;
+    if before.end >= start.end {
+        if before != start && start != Position::START && before.end == start.end {
+            return Ok(Parted::At(position.end));
+        }
+        position = before;
+    }
     while position.end < manifest.end {
         let group = match ours.next_group(&position)? {
             Step::Group(group) => group,
@@ -248,7 +276,14 @@ fn admit(place: &Place, before: Option<&Manifest>) -> Result<Lock, Error> {
     let (disk, root) = (&place.disk, &place.root);
     if before.is_none() && disk.exists(root)? {
         let names = crate::recovery::list_root(place)?;
-        let ours = ["parts", "parts.renaming", "backup.lock", "MANIFEST.tmp"];
+        let ours = [
+            "parts",
+            "parts.renaming",
+            "backup.lock",
+            "MANIFEST.tmp",
+            "PRUNED",
+            "PRUNED.tmp",
+        ];
         if let Some(stranger) = names.iter().find(|name| !ours.contains(&name.as_str())) {
             return Err(BackupFault::InTheWay {
                 path: root.clone(),
@@ -270,6 +305,24 @@ fn admit(place: &Place, before: Option<&Manifest>) -> Result<Lock, Error> {
             return Error::Busy { path: root.clone() };
         }
         error.into()
+    })
+}
+
+/// Copies PRUNED into a new backup.
+fn copy_pruned(place: &Place, base: &Pruned, log: &Path) -> Result<PrunedPart, Error> {
+    let from = Place::new(place.disk.clone(), log);
+    let bytes = read_bytes(&from)?.unwrap_or_default();
+    let (sha256, len) = base.file();
+    if Digest::of(&bytes) != sha256 {
+        // Pruned again since it was opened.
+        return Err(Error::Busy { path: log.into() });
+    }
+    write_new(place, &place.root, PRUNED, &bytes)?;
+    place.disk.sync_dir(&place.root)?;
+    Ok(PrunedPart {
+        end: base.end(),
+        len,
+        sha256,
     })
 }
 
@@ -334,7 +387,7 @@ fn check(
     }
     let from = match before {
         Some(before) if !all && before.end > Offset(0) => {
-            let position = parts::walker(place, manifest)
+            let position = parts::walker(place, manifest)?
                 .position_at(before.end, before.group, before.epoch)?
                 .filter(|position| position.commit_crc == before.commit_crc);
             let at = manifest
@@ -346,7 +399,7 @@ fn check(
                 parts::damaged(place, at, expected, "no such group")
             })?
         }
-        _ => Position::START,
+        _ => parts::walker(place, manifest)?.segments().start(),
     };
     parts::check_groups(place, manifest, from)?;
     Ok(checked)

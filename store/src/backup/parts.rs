@@ -5,6 +5,7 @@ use crate::backup::manifest::{Manifest, Part};
 use crate::error::Error;
 use crate::group::{Position, Step};
 use crate::place::{Place, Segments, WINDOW_LEN};
+use crate::pruned::{PRUNED, Pruned, read_bytes};
 use crate::walk::Walker;
 use aos_disk::{Error as DiskError, File, Kind as DiskKind, Map, OpenMode};
 use aos_format::digest::{Digest, Hasher};
@@ -159,10 +160,38 @@ pub(crate) fn same(
 }
 
 /// A walker over the groups in the parts of a backup.
-pub(crate) fn walker(place: &Place, manifest: &Manifest) -> Walker {
+pub(crate) fn walker(place: &Place, manifest: &Manifest) -> Result<Walker, Error> {
     let stride = manifest.identity.stride;
-    let segments = Segments::of_parts(place.clone(), stride, manifest.lengths());
-    Walker::new(Arc::new(segments), manifest.identity)
+    let pruned = pruned(place, manifest)?.map(|(pruned, _)| Arc::new(pruned));
+    let segments = Segments::of_parts(place.clone(), stride, manifest.lengths(), pruned);
+    Ok(Walker::new(Arc::new(segments), manifest.identity))
+}
+
+/// What the backup has of a log's pruned beginning, and the bytes of it.
+pub(crate) fn pruned(
+    place: &Place,
+    manifest: &Manifest,
+) -> Result<Option<(Pruned, Vec<u8>)>, Error> {
+    let Some(part) = &manifest.pruned else {
+        return Ok(None);
+    };
+    let damaged = |found: String| BackupFault::Damaged {
+        path: place.root.clone(),
+        file: PRUNED.into(),
+        expected: format!("{} bytes with SHA-256 {}", part.len, part.sha256.hex()),
+        found,
+    };
+    let bytes = read_bytes(place)?.ok_or_else(|| damaged("no file of that name".into()))?;
+    let found = Digest::of(&bytes);
+    if bytes.len() as u64 != part.len || found != part.sha256 {
+        let found = format!("{} bytes with SHA-256 {}", bytes.len(), found.hex());
+        return Err(damaged(found).into());
+    }
+    let pruned = Pruned::decode(&bytes).map_err(|fault| damaged(fault.finding().to_string()))?;
+    if pruned.identity != manifest.identity || pruned.end() != part.end {
+        return Err(damaged(format!("one that ends at {}", pruned.end())).into());
+    }
+    Ok(Some((pruned, bytes)))
 }
 
 /// Walks from `position` over valid groups as long as they end at or below `limit`.
@@ -190,7 +219,7 @@ pub(crate) fn check_groups(
     manifest: &Manifest,
     position: Position,
 ) -> Result<Position, Error> {
-    let mut walker = walker(place, manifest);
+    let mut walker = walker(place, manifest)?;
     let (end, why) = walk(&mut walker, position, manifest.end)?;
     let expected = (
         manifest.end,

@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::group::Position;
 use crate::lock::LockFile;
 use crate::place::{Place, Segments, copy_segment};
-use crate::recovery::{list_root, new_directories, take_locks};
+use crate::pruned::PRUNED;
+use crate::recovery::{list_root, new_directories, take_locks, write_new};
 use crate::walk::Walker;
 use aos_disk::Disk;
 use aos_format::offset::Offset;
@@ -70,9 +71,16 @@ pub fn restore(
         }
         .into());
     }
+    let pruned = parts::pruned(&source, &manifest)?;
+    if let Some((base, _)) = pruned.as_ref().filter(|(base, _)| limit < base.end()) {
+        return Err(base.refuse(limit));
+    }
     let end = judge(&source, &manifest, limit)?;
     let place = Place::new(disk.clone(), &beside(log));
     let locks = clear(&place)?;
+    if let Some((_, bytes)) = &pruned {
+        write_new(&place, &place.root, PRUNED, bytes)?;
+    }
     let (bytes, segments) = build(&source, &place, &manifest, &end)?;
     check(&place, &manifest, &end)?;
     disk.rename(&place.root, log)?;
@@ -102,10 +110,12 @@ fn judge(source: &Place, manifest: &Manifest, limit: Offset) -> Result<Position,
         parts::check(source, *start, part)?;
     }
     if limit == manifest.end {
-        return parts::check_groups(source, manifest, Position::START);
+        let start = parts::walker(source, manifest)?.segments().start();
+        return parts::check_groups(source, manifest, start);
     }
-    let mut walker = parts::walker(source, manifest);
-    let (end, why) = parts::walk(&mut walker, Position::START, limit)?;
+    let mut walker = parts::walker(source, manifest)?;
+    let start = walker.segments().start();
+    let (end, why) = parts::walk(&mut walker, start, limit)?;
     match why {
         None => Ok(end),
         Some(found) => {
@@ -123,16 +133,17 @@ fn clear(place: &Place) -> Result<Vec<aos_disk::Lock>, Error> {
         what,
     };
     let names = list_root(place)?;
-    if let Some(name) = names
-        .iter()
-        .find(|name| *name != "LOCK" && *name != "segments")
-    {
+    let ours = ["LOCK", "segments", PRUNED, "PRUNED.tmp"];
+    if let Some(name) = names.iter().find(|name| !ours.contains(&name.as_str())) {
         return Err(in_the_way(format!("it holds {name}, which no restore left there")).into());
     }
     let locks = take_locks(place)?;
     let listing = place.list()?;
     if let Some(name) = listing.strangers.first() {
         return Err(in_the_way(format!("it holds segments/{name}")).into());
+    }
+    for name in names.iter().filter(|name| name.starts_with(PRUNED)) {
+        place.disk.remove(&place.root.join(name))?;
     }
     for start in listing.starts {
         place.disk.remove(&place.segment(start))?;
@@ -179,10 +190,10 @@ fn build(
 
 /// Reads the log that was built and judges it once more.
 fn check(place: &Place, manifest: &Manifest, expected: &Position) -> Result<(), Error> {
-    let stride = manifest.identity.stride;
-    let segments = Arc::new(Segments::new(place.clone(), stride, false));
+    let segments = Arc::new(Segments::open(place.clone(), manifest.identity, false)?);
+    let start = segments.start();
     let mut walker = Walker::new(segments, manifest.identity);
-    let (found, why) = parts::walk(&mut walker, Position::START, expected.end)?;
+    let (found, why) = parts::walk(&mut walker, start, expected.end)?;
     if why.is_none() && found == *expected {
         return Ok(());
     }

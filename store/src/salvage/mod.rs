@@ -16,10 +16,11 @@ mod survey;
 
 use crate::append::{Prepared, check_kind};
 use crate::buffer::Aligned;
-use crate::error::Error;
+use crate::error::{Error, FindingKind};
 use crate::lock::{self, LockState};
 use crate::log::{Log, Mode, Options};
 use crate::place::{Bytes, Place, Segments};
+use crate::pruned::Pruned;
 use crate::reader::LogReader;
 use crate::recovery::{create_directories, list_root, write_new};
 use crate::renew;
@@ -65,7 +66,7 @@ impl Damaged {
     /// # Errors
     /// As [`LogReader::open`]; [`Error::Busy`] while a writer has the log.
     pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Damaged, Error> {
-        let reader = LogReader::open(disk.clone(), path)?;
+        let reader = LogReader::admit(disk.clone(), path, true)?;
         if reader.writer_alive()? {
             return Err(Error::Busy { path: path.into() });
         }
@@ -78,8 +79,20 @@ impl Damaged {
             LockState::Valid(_, word) => word,
             LockState::Missing | LockState::Garbled(_) => None,
         };
-        let listing = place.list()?;
-        let mut strangers = [listing.temporary, listing.strangers].concat();
+        let mut strangers = Vec::new();
+        let pruned = match Pruned::of(&place, identity) {
+            Err(Error::Finding(finding)) if finding.kind == FindingKind::Corruption => {
+                strangers.push(format!(
+                    "../PRUNED ({}, {})",
+                    finding.expected, finding.found
+                ));
+                None
+            }
+            pruned => pruned?.map(Arc::new),
+        };
+        let listing = Segments::bare(place.clone(), identity.stride, pruned.clone()).list()?;
+        strangers.extend(listing.temporary);
+        strangers.extend(listing.strangers);
         let mut files = BTreeMap::new();
         for start in listing.starts {
             if start.0.is_multiple_of(identity.stride.bytes()) {
@@ -93,7 +106,8 @@ impl Damaged {
             .iter()
             .map(|(start, len)| (*start, (*len).min(identity.stride.bytes())))
             .collect();
-        let segments = Arc::new(Segments::of_parts(place.clone(), identity.stride, lengths));
+        let segments = Segments::of_parts(place.clone(), identity.stride, lengths, pruned);
+        let segments = Arc::new(segments);
         Ok(Damaged {
             place,
             identity,

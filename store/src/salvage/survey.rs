@@ -107,7 +107,15 @@ impl<'a> Survey<'a> {
     /// `each` says.
     pub(crate) fn run(mut self, files: &BTreeMap<Offset, u64>) -> Result<Surveyed, Error> {
         let stride = self.identity.stride.bytes();
-        let mut expected = Offset(0);
+        let start = self.walker.segments().start();
+        let mut expected = start.next(self.identity.stride);
+        if let Some(base) = self.walker.segments().pruned() {
+            for (frame, body) in base.frames() {
+                (self.each)(frame, body, Standing::Durable)?;
+            }
+            (self.found.epoch, self.found.end) = (start.epoch, start.end);
+            self.last = (start.group, start.commit_crc, Some(start.end));
+        }
         for (&start, &len) in files {
             if start > expected {
                 self.close(expected);

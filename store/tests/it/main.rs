@@ -12,6 +12,7 @@ mod hostile;
 mod live;
 mod model;
 mod opening;
+mod prune;
 mod repair;
 mod rules;
 mod salvage;

@@ -173,7 +173,8 @@ impl World {
         self.acknowledged = (0..self.accepted.len()).collect();
     }
 
-    fn learn(&mut self, log: &Log, stream: StreamId) {
+    /// Takes up a stream where the log has it.
+    pub fn learn(&mut self, log: &Log, stream: StreamId) {
         let head = log.head(stream).expect("heads can be looked up");
         let entry = self.heads.entry(stream).or_default();
         *entry = head.map_or_else(Head::default, |head| Head {

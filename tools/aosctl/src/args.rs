@@ -410,6 +410,8 @@ pub enum Log {
     Restore(crate::command::backup::Restore),
     /// Make a new log with all that a damaged one still holds
     Salvage(crate::command::salvage::Salvage),
+    /// Remove segments whose records are in archives, and keep what proves that the rest follows
+    Prune(crate::command::prune::Prune),
 }
 
 /// A log.
@@ -516,6 +518,13 @@ fn seconds(text: &str) -> Option<i64> {
 
 /// A number of bytes, with K, M or G for the powers of 1024.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text)?;
+    aos_format::offset::Stride::from_bytes(bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// A number of bytes, with K, M or G.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.char_indices().next_back() {
         Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
         Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
@@ -525,9 +534,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let number: u64 = digits
         .parse()
         .map_err(|_| "expected a number of bytes, such as 4096, 4K or 64M".to_owned())?;
-    let bytes = number.checked_mul(factor).ok_or("too large")?;
-    aos_format::offset::Stride::from_bytes(bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
+    Ok(number.checked_mul(factor).ok_or("too large")?)
 }
 
 #[cfg(test)]

@@ -188,6 +188,10 @@ pub fn store(log: &Path) -> impl Fn(aos_store::Error) -> Failure + '_ {
         let name = argument(log);
         let (exit, next) = match error.kind() {
             ErrorKind::NotFound => (Exit::NotFound, format!("ls -l {name}")),
+            ErrorKind::Pruned => (
+                Exit::NotFound,
+                "the same command on that archive, or aosctl golden show ARCHIVE".into(),
+            ),
             ErrorKind::Busy => (
                 Exit::Environment,
                 format!(

@@ -105,7 +105,15 @@ pub fn close(path: &Path, engine: Engine) -> Result<Offset, Failure> {
 /// # Errors
 /// Those of [`LogReader::open`].
 pub fn reader(path: &Path) -> Result<LogReader, Failure> {
-    LogReader::open(Arc::new(RealDisk), path).map_err(failure::store(path))
+    let reader = LogReader::open(Arc::new(RealDisk), path).map_err(failure::store(path))?;
+    if let Some(base) = reader.pruned() {
+        talk(&format!(
+            "the log was pruned below offset {}: of {} runs only the rows are left, archives hold them",
+            base.end(),
+            base.gone().len()
+        ));
+    }
+    Ok(reader)
 }
 
 /// The values of a log as a reader has them.

@@ -3,6 +3,7 @@
 
 mod faults;
 mod fixtures;
+mod prune;
 mod python;
 mod seal;
 mod support;

@@ -39,10 +39,16 @@ pub fn reader(disk: &SimDisk) -> LogReader {
 
 /// Adds runs to a log, in an opening of its own.
 pub fn grow(disk: &SimDisk, keys: std::ops::Range<u64>) {
+    grow_with(disk, keys, 64 << 10, false);
+}
+
+/// The same, with segments of `stride` bytes, and sealed where that is asked for.
+pub fn grow_with(disk: &SimDisk, keys: std::ops::Range<u64>, stride: u64, seal: bool) {
     let options = Options {
-        stride: Stride::from_bytes(64 << 10).unwrap(),
+        stride: Stride::from_bytes(stride).unwrap(),
         create: true,
         mode: Mode::Inline,
+        seal,
         ..Options::new(LogId([5; 16]))
     };
     let (log, _) = Log::open(Arc::new(disk.clone()), Path::new(LOG), &options).unwrap();

@@ -49,6 +49,13 @@ pub struct Restore {
 /// # Errors
 /// Those of [`aos_store::backup`].
 pub fn backup(args: &Backup, out: &mut Output) -> Result<Exit, Failure> {
+    if resolved(&args.out).starts_with(resolved(&args.log)) {
+        let fault = aos_store::BackupFault::InTheWay {
+            path: args.out.clone(),
+            what: "it lies inside the log".into(),
+        };
+        return Err(failed(fault.into(), &args.log, &args.out));
+    }
     let report = aos_store::backup(Arc::new(RealDisk), &args.log, &args.out, args.all)
         .map_err(|error| failed(error, &args.log, &args.out))?;
     let tail = match &report.tail {
@@ -78,6 +85,22 @@ pub fn backup(args: &Backup, out: &mut Output) -> Result<Exit, Failure> {
         ));
     }
     Ok(Exit::Yes)
+}
+
+/// A path without links, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        let there = if ancestor.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            ancestor
+        };
+        if let Ok(real) = there.canonicalize() {
+            let rest = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
+            return real.join(rest);
+        }
+    }
+    path.to_owned()
 }
 
 /// Makes a log from a backup.

@@ -62,6 +62,18 @@ pub fn fsck(args: &Fsck, out: &mut Output) -> Result<Exit, Failure> {
         .with("catalogue", catalogue.as_str())
         .with("catalogue_rebuilt_to", rebuilt)
         .with("strangers", report.strangers.clone());
+    let summary = match report.pruned {
+        Some(end) => summary
+            .with("pruned_below", end.0)
+            .with("left_over", report.left_over.clone()),
+        None => summary,
+    };
+    if !report.left_over.is_empty() {
+        talk(&format!(
+            "{} segments below the pruned point were left by a prune that was broken off; the next `aosctl log prune` removes them",
+            report.left_over.len()
+        ));
+    }
     let summary = match repaired {
         Some(repaired) => summary.with("repaired", repaired),
         None => summary,

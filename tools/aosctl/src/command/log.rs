@@ -88,6 +88,7 @@ pub fn stat(args: &OnlyLog, out: &mut Output) -> Result<Exit, Failure> {
         .with("log_id", reader.identity().log_id.to_string())
         .with("stride", stride)
         .with("segments", segments.len())
+        .with("pruned_below", reader.pruned().map(|base| base.end().0))
         .with("end_offset", tail.end.0)
         .with("durable_offset", tail.durable.0)
         .with("disk_bytes", disk_bytes(&args.log))

@@ -19,6 +19,7 @@ mod log;
 pub mod minimize;
 mod mock;
 pub mod perturb;
+pub mod prune;
 mod query;
 mod replay;
 mod resolve;
@@ -90,6 +91,7 @@ pub fn run(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Log(Log::Backup(args)) => backup::backup(args, out),
         Command::Log(Log::Restore(args)) => backup::restore(args, out),
         Command::Log(Log::Salvage(args)) => salvage::salvage(args, out),
+        Command::Log(Log::Prune(args)) => prune::prune(args, out),
         Command::Golden(command) => golden::golden(command, out),
         Command::Key(command) => key::run(command, out),
         Command::Evidence(command) => evidence::run(command, out),

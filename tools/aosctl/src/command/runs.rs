@@ -40,7 +40,16 @@ pub fn runs(args: &Runs, out: &mut Output) -> Result<Exit, Failure> {
     let all = rows.len();
     rows.truncate(args.limit.unwrap_or(usize::MAX));
     let short = out.form() == Form::Table;
-    out.list(rows.iter().map(|row| object(row, short)), "no runs")?;
+    let pruned = reader.pruned();
+    let gone = |row: &RunRow| {
+        pruned
+            .as_ref()
+            .is_some_and(|base| base.gone().contains(&row.run))
+    };
+    out.list(
+        rows.iter().map(|row| object(row, short, gone(row))),
+        "no runs",
+    )?;
     if rows.len() < all && short {
         talk(&format!(
             "{} of {all} runs; --limit {all} shows all",
@@ -73,10 +82,19 @@ pub fn settle(
     }
 }
 
-fn object(row: &RunRow, short: bool) -> Object {
+fn object(row: &RunRow, short: bool, gone: bool) -> Object {
+    let status = match (gone, short) {
+        (true, true) => format!("{}, pruned", logs::status(row)),
+        _ => logs::status(row).to_owned(),
+    };
     let key = Object::new()
         .with("key", row.key.as_str())
-        .with("status", logs::status(row));
+        .with("status", status);
+    let key = if gone && !short {
+        key.with("pruned", true)
+    } else {
+        key
+    };
     if short {
         return Object::new()
             .with("run", row.run.to_string())

@@ -17,4 +17,5 @@ mod language;
 mod output;
 mod plans;
 mod salvage;
+mod prune;
 mod secrets;

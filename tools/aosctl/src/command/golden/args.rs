@@ -165,13 +165,23 @@ pub struct Prove {
 
 /// `golden consistency`
 #[derive(Args, Debug)]
+#[command(after_help = "\
+With --log the newer tree is the log's, as it stands; the archives give what was pruned of it.
+
+  aosctl golden consistency gold/*.golden --log orders.aos --from old.checkpoint --key gold.key")]
 pub struct Consistency {
-    /// Archive
+    /// Archive; with --log all that hold what was pruned
     #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    pub files: Vec<PathBuf>,
     /// The older checkpoint
     #[arg(long, value_name = "CHECKPOINT")]
     pub from: PathBuf,
+    /// Prove it for this log instead of an archive
+    #[arg(long, value_name = "LOG")]
+    pub log: Option<PathBuf>,
+    /// Sign the log's checkpoint with this key: its file, fd:N, or - for standard input
+    #[arg(long, value_name = "KEY", requires = "log")]
+    pub key: Option<KeySource>,
 }
 
 /// `golden check-proof`

@@ -8,6 +8,7 @@ use crate::failure::{self, Failure};
 use crate::host;
 use crate::output::{Cell, Object, Output, talk};
 use aos_engine::clock::Clock;
+use aos_golden::Status;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,7 @@ fn names(paths: &[PathBuf]) -> Cell {
 /// A directory or pack that cannot be read.
 pub fn status(args: &Folder, out: &mut Output) -> Result<Exit, Failure> {
     let status = aos_golden::status(&args.dir, now_s()).map_err(failed(&args.dir))?;
+    let exit = unseen(&status);
     if out.form() == Form::Table {
         let rows: Vec<Object> = status
             .archives
@@ -73,7 +75,20 @@ pub fn status(args: &Folder, out: &mut Output) -> Result<Exit, Failure> {
         .with("bytes_a_day", growth)
         .with("bytes_in_30_days", status.bytes() + growth * GROWTH_DAYS);
     out.object(&report)?;
-    Ok(Exit::Yes)
+    Ok(exit)
+}
+
+/// Names what could not be looked at. That not all was seen is told by the exit code where it may be an archive or a pack.
+fn unseen(status: &Status) -> Exit {
+    let mut exit = Exit::Yes;
+    for (path, why) in &status.unseen {
+        talk(&format!("not looked at: {}: {why}", failure::shown(path)));
+        let archive = path.extension().is_some_and(|ext| ext == "golden");
+        if archive || aos_golden::is_pack(path) {
+            exit = Exit::Undecided;
+        }
+    }
+    exit
 }
 
 /// Packs what is old; the archives stay until they are cleaned up.
@@ -84,6 +99,7 @@ pub fn archive(args: &Pack, out: &mut Output) -> Result<Exit, Failure> {
     let dir = &args.folder.dir;
     let fail = failed(dir);
     let status = aos_golden::status(dir, now_s()).map_err(&fail)?;
+    let exit = unseen(&status);
     let old: Vec<PathBuf> = status
         .archives
         .into_iter()
@@ -100,7 +116,7 @@ pub fn archive(args: &Pack, out: &mut Output) -> Result<Exit, Failure> {
         .with("archives", names(&old))
         .with("dry_run", args.dry_run);
     out.object(&report)?;
-    Ok(Exit::Yes)
+    Ok(exit)
 }
 
 /// Deletes what packs hold.

@@ -3,7 +3,8 @@
 use super::args::{CheckProof, Consistency, Prove, Show, Witness};
 use super::{failed, key, read, trust};
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
+use crate::logs;
 use crate::output::{Cell, Object, Output, talk};
 use aos_engine::clock::Clock;
 use aos_format::offset::Offset;
@@ -41,10 +42,27 @@ pub fn prove(args: &Prove, out: &mut Output) -> Result<Exit, Failure> {
 /// # Errors
 /// It does not.
 pub fn consistency(args: &Consistency, out: &mut Output) -> Result<Exit, Failure> {
-    let fail = failed(&args.file);
-    let container = Container::open(&args.file).map_err(&fail)?;
     let old = read(&args.from)?;
-    let proof = aos_golden::prove_consistency(&container, &old).map_err(&fail)?;
+    let proof = match (&args.log, &args.files[..]) {
+        (Some(log), files) => {
+            let key = args.key.as_ref().map(key).transpose()?;
+            let archives = files
+                .iter()
+                .map(|file| super::checked(file))
+                .collect::<Result<Vec<_>, _>>()?;
+            let reader = logs::reader(log)?;
+            aos_golden::prove_log(&archives, &reader, &old, key.as_ref()).map_err(failed(log))?
+        }
+        (None, [file]) => {
+            let fail = failed(file);
+            let container = Container::open(file).map_err(&fail)?;
+            aos_golden::prove_consistency(&container, &old).map_err(&fail)?
+        }
+        (None, _) => {
+            let why = "one archive is needed, or --log with those that hold what was pruned of it";
+            return Err(Failure::new(failure::USAGE, Exit::Usage, why));
+        }
+    };
     out.raw(proof.as_bytes())?;
     Ok(Exit::Yes)
 }
