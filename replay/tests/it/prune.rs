@@ -40,7 +40,9 @@ fn pruned(disk: &Arc<SimDisk>) -> Offset {
         holds: &mut |_, _| Ok(true),
         dry_run: false,
     };
-    prune(disk.clone(), Path::new(LOG), &mut pruning).unwrap().end
+    prune(disk.clone(), Path::new(LOG), &mut pruning)
+        .unwrap()
+        .end
 }
 
 #[test]
@@ -58,7 +60,11 @@ fn a_pruned_log_is_made_again_from_its_pruned_point_on_and_keeps_its_digest() {
     assert_eq!(gone.runs + after.runs, before.runs);
     assert!(gone.runs > 5 && after.runs > 0, "{gone:?}");
     assert_eq!(after.bytes, before.bytes - end.0);
-    assert!(after.json(0.0).contains(&format!("\"pruned_runs\":{}", gone.runs)));
+    assert!(
+        after
+            .json(0.0)
+            .contains(&format!("\"pruned_runs\":{}", gone.runs))
+    );
 
     // Asked for one that is gone, and for one that is not.
     let reader = reader(&disk);

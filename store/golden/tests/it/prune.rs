@@ -93,7 +93,9 @@ fn what_is_pruned_stands_in_the_archives_and_an_anchor_from_before_is_still_prov
     let starts = |of: std::ops::Range<u64>| of.map(|n| Offset(n * STRIDE)).collect();
     let first = bench.seal("1.golden", Selection::Segments(starts(0..1)), true);
     let rest = bench.seal("2.golden", Selection::Segments(starts(1..3)), false);
-    let report = bench.prune(&[rest.clone(), first.clone()], &bench.trust).unwrap();
+    let report = bench
+        .prune(&[rest.clone(), first.clone()], &bench.trust)
+        .unwrap();
     assert_eq!(report.end, Offset(3 * STRIDE), "{report:?}");
     assert!(report.stopped.unwrap().why.contains("none of the archives"));
     let log = reader(&bench.disk);
@@ -145,7 +147,10 @@ fn nothing_is_pruned_for_archives_that_do_not_verify_or_are_of_another_log() {
     let bytes = std::fs::read(&good).unwrap();
     let stranger = key(Algorithm::Ed25519, 2);
     let refused = bench.prune(std::slice::from_ref(&good), &trust(&[&stranger]));
-    assert!(matches!(refused, Err(Error::Untrusted { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Untrusted { .. })),
+        "{refused:?}"
+    );
     for at in [100, bytes.len() / 2, bytes.len() - 30] {
         let mut bad = bytes.clone();
         bad[at] ^= 1;
@@ -159,7 +164,10 @@ fn nothing_is_pruned_for_archives_that_do_not_verify_or_are_of_another_log() {
     let mut foreign = options(Selection::All, std::slice::from_ref(&bench.key));
     foreign.build = "other";
     seal(&other, &path, &foreign).unwrap();
-    assert!(bench.prune(&[path], &bench.trust).is_err(), "another stride");
+    assert!(
+        bench.prune(&[path], &bench.trust).is_err(),
+        "another stride"
+    );
     // None at all.
     let report = bench.prune(&[], &bench.trust).unwrap();
     assert_eq!((report.segments.len(), bench.pruned()), (0, None));

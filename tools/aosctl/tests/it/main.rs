@@ -16,6 +16,6 @@ mod kill;
 mod language;
 mod output;
 mod plans;
-mod salvage;
 mod prune;
+mod salvage;
 mod secrets;

@@ -5,11 +5,13 @@ use crate::harness::{Place, number, text};
 /// A sealed log of loan applications, an archive of everything, and a key.
 fn sealed() -> Place {
     let place = Place::new();
-    place.applications(24);
+    place.applications(60);
     place
-        .aosctl("run loan.yaml --log a.aos --inputs applications.jsonl --seed 7 --stride 16K")
+        .aosctl("run loan.yaml --log a.aos --inputs applications.jsonl --seed 7 --stride 64K")
         .exits(0);
-    place.aosctl("key new gold.key --name example.org/gold").exits(0);
+    place
+        .aosctl("key new gold.key --name example.org/gold")
+        .exits(0);
     place
         .aosctl("golden seal a.aos --all --out a.golden --key gold.key")
         .exits(0);
@@ -19,7 +21,9 @@ fn sealed() -> Place {
 const PRUNE: &str = "log prune a.aos --archives a.golden --key gold.key --keep 0";
 
 fn segments(place: &Place) -> usize {
-    std::fs::read_dir(place.path("a.aos/segments")).unwrap().count()
+    std::fs::read_dir(place.path("a.aos/segments"))
+        .unwrap()
+        .count()
 }
 
 /// The key of a run that is gone, and of one that is there.
@@ -39,17 +43,29 @@ fn segments_go_only_when_asked_and_only_for_archives_that_verify() {
     let before = segments(&place);
     assert!(before >= 4, "{before}");
     let untrusted = "log prune a.aos --archives a.golden --keep 0 --force";
-    place.aosctl(untrusted).exits(3).fails_with("AOS-G004", &["--key"]);
+    place
+        .aosctl(untrusted)
+        .exits(3)
+        .fails_with("AOS-G004", &["--key"]);
     place.aosctl("key new other.key").exits(0);
     let other = "log prune a.aos --archives a.golden --key other.key --keep 0 --force";
-    place.aosctl(other).exits(3).fails_with("AOS-G004", &["a.golden"]);
+    place
+        .aosctl(other)
+        .exits(3)
+        .fails_with("AOS-G004", &["a.golden"]);
     let dry = place.aosctl(&format!("{PRUNE} --dry-run -o json")).exits(0);
     assert!(number(&dry.json(), "segments") >= 3);
     // Nobody is there to confirm.
-    place.aosctl(PRUNE).exits(3).fails_with("AOS-G013", &["--force"]);
+    place
+        .aosctl(PRUNE)
+        .exits(3)
+        .fails_with("AOS-G013", &["--force"]);
     assert_eq!(segments(&place), before);
     let done = place.aosctl(&format!("{PRUNE} --force -o json")).exits(0);
-    assert_eq!(number(&done.json(), "segments"), number(&dry.json(), "segments"));
+    assert_eq!(
+        number(&done.json(), "segments"),
+        number(&dry.json(), "segments")
+    );
     assert_eq!(
         segments(&place),
         before - number(&done.json(), "segments") as usize
@@ -77,7 +93,10 @@ fn every_command_says_in_words_what_was_pruned_and_names_the_archive() {
     assert_eq!(text(&replayed.json(), "verdict"), "match");
     assert_eq!(text(&replayed.json(), "digest"), text(&whole, "digest"));
     let gone = number(&replayed.json(), "pruned_runs");
-    assert_eq!(gone + number(&replayed.json(), "runs"), number(&whole, "runs"));
+    assert_eq!(
+        gone + number(&replayed.json(), "runs"),
+        number(&whole, "runs")
+    );
     assert!(replayed.stderr.contains("was pruned below offset"));
 
     let (gone, there) = keys(&place);
@@ -89,20 +108,39 @@ fn every_command_says_in_words_what_was_pruned_and_names_the_archive() {
         place.aosctl(&format!("{command} {there}")).exits(0);
     }
     place
-        .aosctl(&format!("diff a.aos#{gone} a.aos#{there}"))
+        .aosctl(&format!("diff a.aos:{gone} a.aos:{there}"))
         .exits(4)
         .fails_with("AOS-S019", &["a.golden"]);
     // The archive answers in its place.
-    place.aosctl(&format!("replay a.golden --run {gone} --seed 7")).exits(0);
-    for command in ["verify", "runs", "log stat", "log cat", "log export", "log fsck", "resume"] {
+    place
+        .aosctl(&format!("replay a.golden --run {gone} --seed 7"))
+        .exits(0);
+    for command in [
+        "verify",
+        "runs",
+        "log stat",
+        "log cat",
+        "log export",
+        "log fsck",
+        "resume",
+    ] {
         let said = place.aosctl(&format!("{command} a.aos")).exits(0);
         let silent = command == "resume";
-        assert!(silent || said.stderr.contains("pruned"), "{command}: {}", said.stderr);
+        assert!(
+            silent || said.stderr.contains("pruned"),
+            "{command}: {}",
+            said.stderr
+        );
     }
-    let fsck = place.aosctl("log fsck a.aos --rebuild-catalog -o json").exits(0);
+    let fsck = place
+        .aosctl("log fsck a.aos --rebuild-catalog -o json")
+        .exits(0);
     assert!(number(&fsck.json(), "pruned_below") > 0);
     let ended = format!("run loan.yaml --log a.aos --key {gone} --input {{}} --seed 7");
-    place.aosctl(&ended).exits(4).fails_with("AOS-S019", &["a.golden"]);
+    place
+        .aosctl(&ended)
+        .exits(4)
+        .fails_with("AOS-S019", &["a.golden"]);
     place
         .aosctl("run hello.yaml --log a.aos --key new --input {\"name\":\"Ada\"}")
         .exits(0);
@@ -137,7 +175,9 @@ fn a_pruned_log_is_backed_up_restored_salvaged_and_proven_to_continue() {
     let prove = "golden consistency a.golden --log a.aos --from anchor --key gold.key";
     let proof = place.aosctl(prove).exits(0).stdout;
     place.write("proof", &proof);
-    place.aosctl("golden check-proof proof --key gold.key").exits(0);
+    place
+        .aosctl("golden check-proof proof --key gold.key")
+        .exits(0);
     // Without the archive nothing gives the leaves of what was pruned.
     place
         .aosctl("golden consistency --log a.aos --from anchor")
@@ -145,7 +185,10 @@ fn a_pruned_log_is_backed_up_restored_salvaged_and_proven_to_continue() {
         .fails_with("AOS-G005", &["pruned"]);
     // A bit of PRUNED, and no PRUNED at all.
     place.change("a.aos/PRUNED", |bytes| bytes[90] ^= 1);
-    place.aosctl("replay a.aos").exits(5).fails_with("AOS-S004", &["PRUNED"]);
+    place
+        .aosctl("replay a.aos")
+        .exits(5)
+        .fails_with("AOS-S004", &["PRUNED"]);
     place.aosctl("resume a.aos").exits(5);
     std::fs::remove_file(place.path("a.aos/PRUNED")).unwrap();
     let said = place.aosctl("replay a.aos");
