@@ -228,18 +228,7 @@ impl Pruned {
         for frame in frames {
             body = body.bytes(frame);
         }
-        let mut bytes = body.0;
-        let len = bytes.len() as u64 + 32;
-        bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[12..16].copy_from_slice(&identity.stride.log2().to_le_bytes());
-        bytes[16..32].copy_from_slice(&identity.log_id.0);
-        bytes[40..48].copy_from_slice(&len.to_le_bytes());
-        let crc = crc32(&bytes[..60]);
-        bytes[60..64].copy_from_slice(&crc.to_le_bytes());
-        let digest = Digest::of(&bytes);
-        bytes.extend_from_slice(&digest.0);
-        bytes
+        enclose(identity, body.0)
     }
 
     /// Reads what [`Pruned::encode`] made.
@@ -325,6 +314,31 @@ impl Pruned {
             _ => Ok(pruned),
         }
     }
+}
+
+/// Puts the header in the room before the body, and the digest behind it.
+fn enclose(identity: Identity, mut bytes: Vec<u8>) -> Vec<u8> {
+    let len = bytes.len() as u64 + 32;
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[12..16].copy_from_slice(&identity.stride.log2().to_le_bytes());
+    bytes[16..32].copy_from_slice(&identity.log_id.0);
+    bytes[40..48].copy_from_slice(&len.to_le_bytes());
+    let crc = crc32(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+    let digest = Digest::of(&bytes);
+    bytes.extend_from_slice(&digest.0);
+    bytes
+}
+
+/// Any body, enclosed as that of a log.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn around(body: &[u8]) -> Vec<u8> {
+    let identity = Identity {
+        log_id: LogId([7; 16]),
+        stride: Stride::MIN,
+    };
+    enclose(identity, [&[0; HEADER_LEN][..], body].concat())
 }
 
 /// The bytes of PRUNED.

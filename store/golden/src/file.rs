@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -172,6 +172,20 @@ impl NewFile {
             }
         }
         Err(Error::Exists { path: folder })
+    }
+
+    /// Another one in the same directory, which is never finished.
+    pub(crate) fn beside(&self) -> Result<NewFile, Error> {
+        NewFile::create(&self.temporary)
+    }
+
+    /// Copies what was written behind what `other` has.
+    pub(crate) fn append_to(&mut self, other: &mut NewFile) -> Result<(), Error> {
+        let copied = self
+            .file
+            .rewind()
+            .and_then(|()| std::io::copy(&mut self.file, &mut other.file));
+        copied.map(drop).map_err(Error::io("copy", &self.temporary))
     }
 
     /// Where it lies until it is finished.

@@ -83,10 +83,9 @@ pub fn seal(reader: &LogReader, out: &Path, options: &SealOptions<'_>) -> Result
     })?;
     file.write(&[0; HEADER_LEN as usize])?;
     let chosen = Chosen::new(reader, options)?;
-    let written = write_blocks(reader, &chosen, options, identity, &mut file)?;
-    for chunk in written.leaves.chunks(32 << 10) {
-        let bytes: Vec<u8> = chunk.iter().flat_map(|leaf| leaf.0).collect();
-        file.write(&bytes)?;
+    let mut written = write_blocks(reader, &chosen, options, identity, &mut file)?;
+    if let Some(mut leaves) = written.leaves.take() {
+        leaves.append_to(&mut file)?;
     }
     let manifest = chosen.manifest(identity, options, &written)?;
     let text = manifest.encode();
@@ -99,7 +98,7 @@ pub fn seal(reader: &LogReader, out: &Path, options: &SealOptions<'_>) -> Result
         payload_len: written.bytes,
         manifest_len: len,
         blocks: written.blocks,
-        records: written.leaves.len() as u64,
+        records: written.tree.size(),
         manifest_crc: crc32(&text),
     };
     file.write_at(&header.encode(), 0)?;
@@ -243,7 +242,7 @@ impl Chosen {
         options: &SealOptions<'_>,
         written: &Written,
     ) -> Result<Manifest, Error> {
-        if written.leaves.is_empty() {
+        if written.tree.size() == 0 {
             return Err(Error::Selection {
                 why: "nothing durable is chosen".into(),
             });
@@ -274,7 +273,7 @@ impl Chosen {
             stride: identity.stride.bytes(),
             selection: selection.into(),
             ranges: self.ranges.clone(),
-            size: written.leaves.len() as u64,
+            size: written.tree.size(),
             root: written.tree.root(),
             digest: log_digest(runs.iter().map(|run| (&run.run, &run.history_digest))),
             runs,
@@ -375,7 +374,8 @@ fn entry(row: &RunRow) -> RunEntry {
 struct Written {
     bytes: u64,
     blocks: u32,
-    leaves: Vec<Digest>,
+    /// The leaves, in a file beside the archive: they stand behind the blocks, and there may be more than fit in memory.
+    leaves: Option<NewFile>,
     tree: Peaks,
     heads: BTreeMap<StreamId, crate::scan::Head>,
     rows: Rows,
@@ -525,7 +525,12 @@ impl BlockWriter<'_> {
         self.file.write(&bytes)?;
         self.written.bytes += bytes.len() as u64;
         self.written.blocks += 1;
-        self.written.leaves.extend(scanned.leaves);
+        let leaves: Vec<u8> = scanned.leaves.iter().flat_map(|leaf| leaf.0).collect();
+        let spill = match &mut self.written.leaves {
+            Some(spill) => spill,
+            none => none.insert(self.file.beside()?),
+        };
+        spill.write(&leaves)?;
         for subtree in subtrees {
             self.written.tree.push_subtree(subtree);
         }

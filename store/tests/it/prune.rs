@@ -455,13 +455,12 @@ fn every_flipped_bit_and_every_other_length_of_pruned_is_found() {
             assert_eq!(error.finding().unwrap().file, "PRUNED", "{what}");
         }
     };
-    for at in 0..bytes.len() {
+    for (at, byte) in bytes.iter().enumerate() {
         for bit in 0..8 {
-            file.write_all_at(&[bytes[at] ^ 1 << bit], at as u64)
-                .unwrap();
+            file.write_all_at(&[byte ^ 1 << bit], at as u64).unwrap();
             fails(&format!("bit {bit} of byte {at}"));
         }
-        file.write_all_at(&[bytes[at]], at as u64).unwrap();
+        file.write_all_at(&[*byte], at as u64).unwrap();
     }
     for len in (0..bytes.len()).step_by(7).chain([bytes.len() - 1]) {
         file.set_len(len as u64).unwrap();

@@ -3,6 +3,7 @@
 
 mod faults;
 mod fixtures;
+mod packs;
 mod prune;
 mod python;
 mod seal;

@@ -4,7 +4,7 @@ use crate::harness::{Place, number, text};
 use std::os::unix::fs::PermissionsExt;
 
 /// A log with two runs, two keys and an archive of everything.
-fn sealed(seal: &str) -> Place {
+pub fn sealed(seal: &str) -> Place {
     let place = Place::new();
     for name in ["Ada", "Bob"] {
         let command = format!(
@@ -42,7 +42,7 @@ fn verify_golden_py(place: &Place, arguments: &[&str]) -> Option<std::process::O
     said
 }
 
-fn flip(place: &Place, file: &str, at: impl FnOnce(&[u8]) -> usize) {
+pub fn flip(place: &Place, file: &str, at: impl FnOnce(&[u8]) -> usize) {
     let path = place.path(file);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     place.change(file, |bytes| {
@@ -343,7 +343,7 @@ fn a_redacted_archive_verifies_and_holds_neither_value_nor_salt() {
 }
 
 /// Makes an archive look as old as that.
-fn age(place: &Place, file: &str, days: u64) {
+pub fn age(place: &Place, file: &str, days: u64) {
     let then = std::time::SystemTime::now() - std::time::Duration::from_secs(days * 86_400 + 60);
     let file = std::fs::File::open(place.path(file)).unwrap();
     file.set_modified(then).unwrap();

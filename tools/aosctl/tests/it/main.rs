@@ -14,6 +14,7 @@ mod harness;
 mod import;
 mod kill;
 mod language;
+mod lifecycle;
 mod output;
 mod plans;
 mod prune;
