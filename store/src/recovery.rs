@@ -50,7 +50,8 @@ pub(crate) struct Recovered {
 /// Locks the log at `place` and makes it usable.
 pub(crate) fn recover(place: Place, options: &Options) -> Result<Recovered, Error> {
     let made = admit(&place, options.create)?;
-    let locks = take_locks(&place)?;
+    let mut locks = take_locks(&place)?;
+    let is_lock_made = place.disk.exists(&place.lock())?;
     let listing = place.list()?;
     let state = lock::read(&place)?;
     let (identity, word, created) = identify(&place, &listing, &state, options)?;
@@ -79,6 +80,9 @@ pub(crate) fn recover(place: Place, options: &Options) -> Result<Recovered, Erro
         .ok_or(Error::Exhausted { what: "epochs" })?;
 
     // From here on the disk is changed.
+    if !is_lock_made {
+        locks.push(lock(&place, &place.lock())?);
+    }
     remove_leftovers(&place, &listing)?;
     let good = matches!(state, LockState::Valid(..)) && !created;
     let lock_file = LockFile::open(&place, identity, good, word)?;
@@ -236,24 +240,31 @@ fn sync_parents(place: &Place) -> Result<(), Error> {
     Ok(())
 }
 
-/// Step 1: the lock on LOCK, and on the directory of segments, so that removing LOCK admits nobody.
+/// Step 1: the lock on the directory of segments, so that removing LOCK admits nobody, and on LOCK.
+///
+/// Beside segments, a LOCK that is missing is not made yet: the lock on their directory keeps others away, and an opening
+/// that is refused leaves everything as it was.
 pub(crate) fn take_locks(place: &Place) -> Result<Vec<Lock>, Error> {
-    let mut locks = Vec::new();
-    for path in [place.lock(), place.segments()] {
-        if path == place.segments() && !place.disk.exists(&path)? {
-            continue; // the judgement of the tail says what that means
-        }
-        match place.disk.lock(&path) {
-            Ok(lock) => locks.push(lock),
-            Err(error) if error.kind() == DiskKind::Locked => {
-                return Err(Error::Busy {
-                    path: place.root.clone(),
-                });
-            }
-            Err(error) => return Err(error.into()),
-        }
+    let (mut locks, segments) = (Vec::new(), place.segments());
+    let mut bare = true;
+    // Without the directory, the judgement of the tail says what that means.
+    if place.disk.exists(&segments)? {
+        locks.push(lock(place, &segments)?);
+        bare = place.disk.list(&segments)?.is_empty();
+    }
+    if bare || place.disk.exists(&place.lock())? {
+        locks.push(lock(place, &place.lock())?);
     }
     Ok(locks)
+}
+
+fn lock(place: &Place, path: &Path) -> Result<Lock, Error> {
+    place.disk.lock(path).map_err(|error| match error.kind() {
+        DiskKind::Locked => Error::Busy {
+            path: place.root.clone(),
+        },
+        _ => error.into(),
+    })
 }
 
 /// Who the log is, what its durable word says, and whether it is a new one.

@@ -81,6 +81,13 @@ impl<'a> Reader<'a> {
     pub(crate) fn wall(&mut self) -> Option<i64> {
         self.array().map(i64::from_le_bytes)
     }
+    fn flag(&mut self) -> Option<bool> {
+        match self.int()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
     pub(crate) fn end<T>(self, value: T) -> Option<T> {
         self.0.is_empty().then_some(value)
     }
@@ -115,7 +122,7 @@ impl Meta {
                 group: reader.int()?,
                 epoch: reader.int()?.try_into().ok()?,
                 commit_crc: reader.int()?.try_into().ok()?,
-                ended: reader.int()? != 0,
+                ended: reader.flag()?,
                 chained: true,
             },
             first_seed: reader.offset()?.some(),
@@ -176,19 +183,24 @@ pub(crate) fn decode_run(run: RunId, bytes: &[u8]) -> Option<RunRow> {
     let (seq, lane_seq, digest) = (r.int()?, r.int()?, r.digest()?);
     let (status, policy) = (r.int()?, r.text()?);
     let status = match status {
+        2 => RunStatus::Pending(policy),
+        _ if !policy.is_empty() => return None,
         0 => RunStatus::Open,
         1 => RunStatus::Waiting,
-        2 => RunStatus::Pending(policy),
         3 => RunStatus::Completed,
         4 => RunStatus::Faulted,
         5 => RunStatus::Cancelled,
         _ => return None,
     };
     let (definition, seed_commitment) = (r.digest()?, r.digest()?);
-    let (has_root, root) = (r.int()? != 0, r.digest()?);
+    let (has_root, root) = (r.flag()?, r.digest()?);
     let (checkpoint, steps, events) = (r.offset()?.some(), r.int()?, r.int()?);
     let started_wall_ns = r.wall()?;
-    let (has_ended, ended) = (r.int()? != 0, r.wall()?);
+    let (has_ended, ended) = (r.flag()?, r.wall()?);
+    // What is not there has one form.
+    if !has_root && root != Digest::default() || !has_ended && ended != 0 {
+        return None;
+    }
     let count = r.int()?;
     let mut outstanding = Vec::new();
     for _ in 0..count {

@@ -127,6 +127,15 @@ fn a_torn_tail_is_cut_at_the_last_whole_group_and_kept_aside() {
 }
 
 #[test]
+fn a_damaged_log_without_lock_is_refused_and_gets_none() {
+    let (disk, _) = dropped_log();
+    as_disk(&disk).remove(&path().join("LOCK")).unwrap();
+    flip(&disk, 200);
+    refused(&disk, ErrorKind::Damaged);
+    assert!(disk.peek(&path().join("LOCK")).is_none());
+}
+
+#[test]
 fn the_same_bytes_below_the_durable_word_are_damage() {
     let (disk, _) = dropped_log();
     let last = last_group(&disk);

@@ -11,6 +11,6 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(first.ok(), second.ok(), "one document has one digest");
     if let Ok(value) = Value::from_json(bytes) {
         let again = Value::from_json(value.canonical());
-        assert!(again.is_ok_and(|again| again.same(&value)), "canonical bytes are read back");
+        assert!(again.is_ok_and(|again| again == value), "canonical bytes are read back");
     }
 });
