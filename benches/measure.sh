@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures every target of docs/PERFORMANCE.md in one go, a few minutes in all.
+# Measures append, replay, engine, opening and validation in one go, a few minutes in all.
 #
 #   cargo build --release -p aos-bench
 #   benches/measure.sh BENCH DIR RESULTS [DATA]
