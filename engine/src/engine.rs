@@ -1,5 +1,7 @@
 //! The engine: starts, resumes and resolves runs on one log.
 
+mod steer;
+
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::control::Control;
@@ -13,8 +15,8 @@ use crate::material::{Material, read_definition, read_seed};
 use crate::resource::Resources;
 use crate::run::{LogValues, Run, Shared, Turn, stream};
 use crate::seed::RootSeed;
-use crate::skill::Skills;
-use crate::value::{self, Value};
+use crate::skill::{GivenUp, Skills};
+use crate::value::Value;
 use crate::workflow::Definition;
 use aos_format::digest::{Digest, RunId};
 use aos_format::event::Event;
@@ -27,6 +29,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use steer::Letter;
+pub use steer::Signalled;
+
 /// What to do when a key was started before with something else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnConflict {
@@ -38,6 +43,9 @@ pub enum OnConflict {
     /// Start another generation of the key.
     NewGeneration,
 }
+
+/// Who cancels a run that a step of another one began and waits for no more.
+pub(crate) const ITS_CALLER: &str = "its caller";
 
 /// Longest time until a run that waits for a timer sees that it is to stop.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
@@ -78,17 +86,6 @@ pub enum Begun {
     InProgress(RunId),
 }
 
-/// What bringing a run an event, or steering it, led to.
-#[derive(Clone, Debug)]
-pub enum Signalled {
-    /// It is on record; durable when the ticket is.
-    Taken(Ticket),
-    /// It was on record before, or the run is in that state: nothing was written.
-    Already,
-    /// The run does not wait for such an event now.
-    NotWanted,
-}
-
 /// Who has a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Claimed {
@@ -120,6 +117,8 @@ pub struct Engine {
     /// Set when whoever drives the runs wants to stop.
     halt: Mutex<Option<Arc<AtomicBool>>>,
     resources: Resources,
+    /// What somebody brings runs that are being driven.
+    letters: Mutex<BTreeMap<RunId, Vec<Letter>>>,
 }
 
 impl Engine {
@@ -155,6 +154,7 @@ impl Engine {
             workflows: Vec::new(),
             halt: Mutex::default(),
             resources,
+            letters: Mutex::default(),
         })
     }
 
@@ -518,6 +518,8 @@ impl Engine {
     /// Says that nobody drives `run` any more; called when its driver drops it.
     pub fn release(&self, run: RunId) {
         self.active.lock().remove(&run);
+        // Whoever brings it something sees that nobody drives it.
+        self.letters.lock().remove(&run);
     }
 
     /// The document with that digest, as the log holds it.
@@ -580,85 +582,6 @@ impl Engine {
         decided
     }
 
-    /// Whether somebody suspended the run, as its records say.
-    ///
-    /// # Errors
-    /// [`Error::History`], [`Error::Store`].
-    pub fn is_suspended(&self, run: RunId) -> Result<bool, Error> {
-        let records = self.shared.log.stream(stream(run), 1)?;
-        let signals = records
-            .iter()
-            .rev()
-            .filter(|r| r.kind() == Some(Kind::Signal));
-        for record in signals {
-            let event =
-                history::read_event(record).map_err(|source| Error::History { run, source })?;
-            if let Event::Signal(signal) = event {
-                match signal.signal_type.as_str() {
-                    "aos.suspend" => return Ok(true),
-                    "aos.resume" => return Ok(false),
-                    _ => {}
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether a run has an event of this source and id on record, which CloudEvents make one event.
-    fn has_event(&self, run: RunId, event: &Value) -> Result<bool, Error> {
-        let name = |key| value::member(event.val(), key).and_then(value::as_text);
-        let (source, id) = (name("source"), name("id"));
-        for record in self.shared.log.stream(stream(run), 1)? {
-            if record.kind() != Some(Kind::Signal) {
-                continue;
-            }
-            let signal =
-                history::read_event(&record).map_err(|source| Error::History { run, source })?;
-            if matches!(&signal, Event::Signal(s) if source == Some(&s.source) && id == Some(&s.id))
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Brings a run an event, or steers it: what is taken is on record, and the run goes no further; resume it. What is on
-    /// record already is not taken twice: an event of the same source and id, or the suspension of a suspended run.
-    ///
-    /// # Errors
-    /// [`Error::NotHeld`] when the run has ended or is being driven; the errors of [`Engine::resume`].
-    pub fn signal(&self, run: RunId, answer: Answer) -> Result<Signalled, Error> {
-        if let Answer::Event { event, .. } = &answer
-            && self.has_event(run, event)?
-        {
-            return Ok(Signalled::Already);
-        }
-        let not_held = |why: &str| Error::NotHeld {
-            run,
-            step: String::new(),
-            why: why.into(),
-        };
-        let mut driven = match self.resume(run)? {
-            Begun::Run(driven) => driven,
-            Begun::Ended(_) => return Err(not_held("the run has ended")),
-            Begun::InProgress(_) => return Err(not_held("the run is being driven")),
-        };
-        let idle = match answer {
-            Answer::Control(machine::Control::Resume, _) => !driven.machine().suspended(),
-            Answer::Control(machine::Control::Suspend, _) => driven.machine().suspended(),
-            _ => false,
-        };
-        let taken = match idle {
-            true => Ok(Signalled::Already),
-            false => driven.deliver(answer).map(|ticket| match ticket {
-                Some(ticket) => Signalled::Taken(ticket),
-                None => Signalled::NotWanted,
-            }),
-        };
-        self.release(run);
-        taken
-    }
-
     /// Writes a checkpoint of a run that has not ended.
     ///
     /// # Errors
@@ -680,7 +603,12 @@ impl Engine {
     /// # Errors
     /// As [`Run::turn`].
     pub fn drive(&self, run: &mut Run) -> Result<Turn, Error> {
-        let turn = std::thread::scope(|scope| self.drive_in(scope, run))?;
+        self.drive_until(&GivenUp::default(), run)
+    }
+
+    /// The same, and the run is cancelled once nobody waits for it any more.
+    pub(crate) fn drive_until(&self, given_up: &GivenUp, run: &mut Run) -> Result<Turn, Error> {
+        let turn = std::thread::scope(|scope| self.drive_in(scope, given_up, run))?;
         if let Some(ticket) = run.ticket() {
             self.shared.log.wait(ticket)?;
         }
@@ -702,12 +630,20 @@ impl Engine {
     fn drive_in<'scope>(
         &'scope self,
         scope: &'scope std::thread::Scope<'scope, '_>,
+        given_up: &GivenUp,
         run: &mut Run,
     ) -> Result<Turn, Error> {
         let (done, answers) = crossbeam::channel::unbounded();
         let mut in_flight = 0u64;
+        let mut under_way = UnderWay::default();
         loop {
+            if given_up.is_set() && run.machine().ended().is_none() {
+                let cancel = machine::Control::Cancel;
+                run.answer(Answer::Control(cancel, ITS_CALLER.into()));
+            }
+            self.read_letters(run);
             let turn = run.turn()?;
+            under_way.keep(&turn);
             if let Turn::Again = turn {
                 continue;
             }
@@ -724,15 +660,19 @@ impl Engine {
             }
             // One effect and nothing beside it needs no thread.
             if let ([(wait, need)], None, 0) = (effects.as_slice(), turn.next_timer(), in_flight) {
-                let answer = self.perform(run.ticket(), &run.wire_key(need), need)?;
+                let answer = self.perform(run.ticket(), &run.wire_key(need), need, given_up)?;
+                if given_up.is_set() {
+                    continue; // What was cut short has no answer.
+                }
                 run.answer(Given::to(wait, answer));
                 continue;
             }
             for (wait, need) in effects {
                 in_flight += 1;
                 let (ticket, key, done) = (run.ticket(), run.wire_key(&need), done.clone());
+                let given_up = under_way.begin(wait.seq);
                 scope.spawn(move || {
-                    let answer = self.perform(ticket, &key, &need);
+                    let answer = self.perform(ticket, &key, &need, &given_up);
                     // The receiver is gone only when the run could not go on.
                     let _ = done.send((wait, answer));
                 });
@@ -746,8 +686,10 @@ impl Engine {
                     std::thread::park_timeout(left.min(LOOK_EVERY));
                     None
                 }
-                (Some(left), _) => answers.recv_timeout(left).ok(),
-                (None, _) => answers.recv().ok(),
+                (left, _) => {
+                    let most = left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY));
+                    answers.recv_timeout(most).ok()
+                }
             };
             match (answered, timer) {
                 (Some((wait, answer)), _) => {
@@ -776,6 +718,7 @@ impl Engine {
         ticket: Option<Ticket>,
         wire_key: &str,
         need: &EffectNeed,
+        given_up: &GivenUp,
     ) -> Result<Answer, Error> {
         if let Some(ticket) = ticket {
             self.shared.log.wait(ticket)?;
@@ -785,7 +728,7 @@ impl Engine {
             return Ok(Answer::Effect(Ok(need.request.clone())));
         }
         if need.skill == RUN_WORKFLOW {
-            return self.run_workflow(&need.request, wire_key);
+            return self.run_workflow(&need.request, wire_key, given_up);
         }
         if self.shared.skills.find(&need.skill).is_none() {
             let run = RunId([0; 16]);
@@ -795,12 +738,45 @@ impl Engine {
             });
         }
         let skills = &self.shared.skills;
-        Ok(Answer::Effect(skills.perform(
+        Ok(Answer::Effect(skills.perform_until(
+            given_up,
             &self.resources,
             &need.skill,
             &need.request,
             wire_key,
         )))
+    }
+}
+
+/// Effects on their way, by number of their INTENT: those that the run waits for no more are given up.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay(BTreeMap<u64, GivenUp>);
+
+impl UnderWay {
+    /// One more is on its way.
+    pub(crate) fn begin(&mut self, seq: u64) -> GivenUp {
+        self.0.entry(seq).or_default().clone()
+    }
+
+    /// One has answered.
+    pub(crate) fn end(&mut self, seq: u64) {
+        self.0.remove(&seq);
+    }
+
+    /// Gives up what the run does not wait for after this turn.
+    pub(crate) fn keep(&mut self, turn: &Turn) {
+        let wanted = |seq: &u64| match turn {
+            Turn::Again => true,
+            Turn::Waits(pending) => pending.iter().any(|one| one.wait.seq == *seq),
+            Turn::Held(_) | Turn::Suspended | Turn::Ended(_) => false,
+        };
+        self.0.retain(|seq, given_up| {
+            let keep = wanted(seq);
+            if !keep {
+                given_up.set();
+            }
+            keep
+        });
     }
 }
 

@@ -10,10 +10,11 @@
 //! Pure work of one run never runs in two places, and its order is the machine's, so the number of workers changes no
 //! digest. Only [`PoolOptions::in_flight`] runs are in memory at a time.
 
-use crate::engine::{Begun, Engine, Past, Request};
+use crate::engine::{Begun, Engine, Past, Request, UnderWay};
 use crate::error::Error;
 use crate::machine::{Answer, EffectNeed, Ended, Given, Wait};
 use crate::run::{Run, Turn};
+use crate::skill::GivenUp;
 use crate::value::Value;
 use aos_format::digest::{Digest, RunId};
 use aos_store::Ticket;
@@ -133,6 +134,7 @@ struct Errand {
     need: EffectNeed,
     wire_key: String,
     ticket: Option<Ticket>,
+    given_up: GivenUp,
 }
 
 /// What has come for a run that is in memory.
@@ -148,6 +150,7 @@ struct Slot {
     in_flight: u64,
     /// The timer that is kept: number of its INTENT.
     timer: Option<u64>,
+    under_way: UnderWay,
 }
 
 impl PartialEq for Timer {
@@ -267,6 +270,7 @@ impl Pool<'_> {
         let mut exhausted = false;
         let mut undurable: VecDeque<Done> = VecDeque::new();
         loop {
+            self.carry_letters();
             while !exhausted && in_flight < self.options.in_flight && !self.stopping() {
                 match jobs.next() {
                     Some(job) => {
@@ -411,6 +415,7 @@ impl Pool<'_> {
         if let Some(error) = failed.or_else(|| noted.err().map(Box::new)) {
             return self.leave(tag, &run, Outcome::Failed(error));
         }
+        self.engine.read_letters(&mut run);
         if self.stopping() {
             // What effects answered is written down; those still on their way are waited for.
             return match run.record() {
@@ -419,7 +424,11 @@ impl Pool<'_> {
                 Ok(()) => self.leave(tag, &run, Outcome::Stopped),
             };
         }
-        match run.turn() {
+        let turn = run.turn();
+        if let (Ok(turn), Some(slot)) = (&turn, self.slots.lock().get_mut(&tag)) {
+            slot.under_way.keep(turn);
+        }
+        match turn {
             Ok(Turn::Again) => deque.push(Task::Run(tag, run)),
             Ok(turn @ Turn::Waits(_)) => self.wait(tag, run, &turn),
             Ok(Turn::Held(need)) => self.leave(tag, &run, Outcome::Held(Box::new(need))),
@@ -438,12 +447,16 @@ impl Pool<'_> {
             (in_flight, kept) = (slot.in_flight, slot.timer);
         }
         for (wait, need) in turn.new_effects() {
+            let mut slots = self.slots.lock();
+            let given_up = slots.entry(tag).or_default().under_way.begin(wait.seq);
+            drop(slots);
             let errand = Errand {
                 tag,
                 wait: wait.clone(),
                 need: need.clone(),
                 wire_key: run.wire_key(need),
                 ticket: run.ticket(),
+                given_up,
             };
             if self.effects.send(Some(errand)).is_err() {
                 unreachable!("the pool holds a receiver as long as workers live");
@@ -501,6 +514,20 @@ impl Pool<'_> {
         }
     }
 
+    /// Wakes the runs that somebody brings something.
+    fn carry_letters(&self) {
+        let lettered = self.engine.lettered();
+        if lettered.is_empty() {
+            return;
+        }
+        let mut woken = Vec::new();
+        for (tag, slot) in self.slots.lock().iter_mut() {
+            let run = slot.run.take_if(|run| lettered.contains(&run.id()));
+            woken.extend(run.map(|run| Task::Run(*tag, run)));
+        }
+        woken.into_iter().for_each(|task| self.push(task));
+    }
+
     fn leave(&self, tag: u64, run: &Run, outcome: Outcome) {
         self.slots.lock().remove(&tag);
         self.engine.release(run.id());
@@ -533,13 +560,15 @@ impl Pool<'_> {
                 // Its INTENT is on record, but nothing was sent: say so, or it would count as unknown.
                 self.deliver_to(errand.tag, |slot| {
                     slot.in_flight -= 1;
+                    slot.under_way.end(seq);
                     slot.unsent.push((seq, errand.need));
                 });
                 continue;
             }
             let performed = catch_unwind(AssertUnwindSafe(|| {
+                let (ticket, given_up) = (errand.ticket.clone(), &errand.given_up);
                 self.engine
-                    .perform(errand.ticket.clone(), &errand.wire_key, &errand.need)
+                    .perform(ticket, &errand.wire_key, &errand.need, given_up)
             }));
             let answered = match performed {
                 Ok(answered) => answered,
@@ -547,6 +576,7 @@ impl Pool<'_> {
             };
             self.deliver_to(errand.tag, |slot| {
                 slot.in_flight -= 1;
+                slot.under_way.end(seq);
                 match answered {
                     Ok(answer) => slot.answers.push(Given::to(&errand.wait, answer)),
                     // What it runs was stopped like everything else: the step does it again.

@@ -5,18 +5,20 @@
 //! step's: made again after a crash, the step finds it. Replay of the caller reads its RESULT; the other run is replayed by
 //! itself.
 
-use crate::engine::{Begun, Engine, OnConflict, Request};
+use crate::engine::{Begun, Engine, ITS_CALLER, OnConflict, Request};
 use crate::error::Error;
 use crate::fault::{Code, Fault};
 use crate::history::read_event;
-use crate::machine::{Answer, Ended};
-use crate::run::Turn;
+use crate::machine::{Answer, Control, Ended, RUN_WORKFLOW};
+use crate::run::{Run, Turn};
+use crate::skill::GivenUp;
 use crate::value::{Val, Value, as_text, member, object};
 use crate::workflow::Definition;
 use aos_format::digest::{Digest, RunId};
 use aos_format::event::Event;
+use aos_format::frame::Kind;
 use aos_format::record::StreamId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Begins the keys of runs that steps of others run.
@@ -108,7 +110,12 @@ impl Engine {
     }
 
     /// Runs another workflow to its end.
-    pub(crate) fn run_workflow(&self, asked: &Value, wire_key: &str) -> Result<Answer, Error> {
+    pub(crate) fn run_workflow(
+        &self,
+        asked: &Value,
+        wire_key: &str,
+        given_up: &GivenUp,
+    ) -> Result<Answer, Error> {
         let part = |name| member(asked.val(), name).and_then(as_text);
         let digest = |name| part(name).and_then(Digest::from_hex);
         let unread = |what: &str| Error::NotRegistered {
@@ -134,7 +141,7 @@ impl Engine {
         let (run, ended) = match self.start(&request)? {
             Begun::Ended(past) => (past.row.run, past.ended),
             Begun::InProgress(run) => return Err(Error::RunWithin { run }),
-            Begun::Run(mut run) => match self.drive(&mut run)? {
+            Begun::Run(mut run) => match self.drive_until(given_up, &mut run)? {
                 Turn::Ended(ended) => (run.id(), ended),
                 _ => return Err(Error::RunWithin { run: run.id() }),
             },
@@ -146,6 +153,85 @@ impl Engine {
                 Err(Fault::from_problem(&problem).unwrap_or_else(broken))
             }
         }))
+    }
+
+    /// The runs that pending steps of a run began.
+    pub(crate) fn within(&self, run: &Run) -> Result<Vec<RunId>, Error> {
+        let mut runs = Vec::new();
+        for (_, need) in run.pending() {
+            let document = member(need.request.val(), "definition").and_then(as_text);
+            if need.skill != RUN_WORKFLOW {
+                continue;
+            }
+            if let Some(digest) = document.and_then(Digest::from_hex) {
+                let definition = self.definition(run.id(), digest)?;
+                let key = format!("{WITHIN}{}", need.idempotency.hex());
+                let (namespace, name) = (&definition.namespace, &definition.name);
+                runs.push(RunId::derive(namespace, name, &key, 0));
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Cancels the open runs that a step of another one began and that no open run's step waits for: their callers have ended.
+    /// Returns them, ended.
+    ///
+    /// # Errors
+    /// As [`Engine::resume`].
+    pub fn end_orphans(&self) -> Result<Vec<RunId>, Error> {
+        let mut ended = Vec::new();
+        loop {
+            let orphans = self.orphans()?;
+            let found = orphans.into_iter().filter(|run| !ended.contains(run));
+            let found: Vec<RunId> = found.collect();
+            if found.is_empty() {
+                return Ok(ended);
+            }
+            for run in found {
+                self.cancel_orphan(run)?;
+                if let Begun::Run(mut open) = self.resume(run)? {
+                    self.drive(&mut open)?;
+                }
+                // What it ran within has no caller now.
+                ended.push(run);
+            }
+        }
+    }
+
+    fn orphans(&self) -> Result<Vec<RunId>, Error> {
+        let open = self.shared.log.open_runs()?;
+        if !open.iter().any(|row| is_within(&row.key)) {
+            return Ok(Vec::new());
+        }
+        let mut called = BTreeSet::new();
+        for row in &open {
+            for record in self.shared.log.stream(StreamId::run(row.run), 1)? {
+                if record.kind() != Some(Kind::Intent) {
+                    continue;
+                }
+                let run = row.run;
+                let event = read_event(&record).map_err(|source| Error::History { run, source })?;
+                if let Event::Intent(intent) = event
+                    && intent.effect == RUN_WORKFLOW
+                    && let Some(key) = intent.idempotency
+                {
+                    called.insert(format!("{WITHIN}{}", key.hex()));
+                }
+            }
+        }
+        let orphans = open.into_iter();
+        let orphans = orphans.filter(|row| is_within(&row.key) && !called.contains(&row.key));
+        Ok(orphans.map(|row| row.run).collect())
+    }
+
+    /// Cancels a run whose caller waits for it no more, and those within it.
+    pub(crate) fn cancel_orphan(&self, run: RunId) -> Result<(), Error> {
+        let cancel = Answer::Control(Control::Cancel, ITS_CALLER.into());
+        match self.signal(run, cancel) {
+            // It was not begun, or it has ended.
+            Ok(_) | Err(Error::NoRun { .. } | Error::NotHeld { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn answer_of(&self, run: RunId, output: &Value) -> Result<Result<Value, Fault>, Error> {

@@ -124,6 +124,10 @@ impl Mail {
 }
 
 impl Effect for EmailSend {
+    fn can_be_left(&self) -> bool {
+        true
+    }
+
     fn about(&self) -> About {
         About {
             checked: false,

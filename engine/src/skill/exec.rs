@@ -5,8 +5,9 @@
 //! unknown outcome is held.
 
 use super::arguments::{Arguments, describe, short};
-use super::{About, Effect, Latency, Policy, Reach, Retry};
+use super::{About, Effect, GivenUp, Latency, Policy, Reach, Retry};
 use crate::fault::{Code, Fault};
+use crate::resource::Resources;
 use crate::secret::{Scrubber, Secret, SecretRef};
 use crate::value::{Val, Value, as_text, object, text};
 use parking_lot::Mutex;
@@ -219,7 +220,7 @@ impl Program {
         })
     }
 
-    fn run(&self) -> Result<Value, Fault> {
+    fn run(&self, given_up: &GivenUp) -> Result<Value, Fault> {
         let (env, secrets) = self.environment()?;
         let scrubber = Scrubber::new(&secrets);
         let mut child = self.spawn(&env)?;
@@ -231,7 +232,11 @@ impl Program {
         let limit = self.output_bytes_max;
         let stdout = child.stdout.take().map(|pipe| collect(pipe, limit));
         let stderr = child.stderr.take().map(|pipe| collect(pipe, limit));
-        let ended = wait(&child, Duration::from_millis(self.timeout_ms as u64));
+        let ended = wait(
+            &child,
+            Duration::from_millis(self.timeout_ms as u64),
+            given_up,
+        );
         // What it has started goes with it, whether it has ended or not: nothing may hold the pipes.
         kill(&child);
         let status = child.wait();
@@ -295,8 +300,8 @@ fn received(pipe: Option<(Kept, Receiver<()>)>) -> (String, bool) {
     (text, kept.1 || !ended)
 }
 
-/// Whether the program ended within `limit`. It is not reaped: its group keeps its number until it was killed.
-fn wait(child: &Child, limit: Duration) -> bool {
+/// Whether the program ended within `limit`, and while somebody waited for it. It is not reaped: its group keeps its number until it was killed.
+fn wait(child: &Child, limit: Duration, given_up: &GivenUp) -> bool {
     let Some(pid) = pid(child) else {
         return false;
     };
@@ -307,7 +312,7 @@ fn wait(child: &Child, limit: Duration) -> bool {
         if !matches!(waitid(WaitId::Pid(pid), options), Ok(None)) {
             return true;
         }
-        if waited >= limit {
+        if waited >= limit || given_up.is_set() {
             return false;
         }
         std::thread::park_timeout(LOOK_EVERY);
@@ -368,7 +373,17 @@ impl Effect for Exec {
     }
 
     fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
-        Program::read(request)?.run()
+        Program::read(request)?.run(&GivenUp::default())
+    }
+
+    fn perform_until(
+        &self,
+        given_up: &GivenUp,
+        _: &Resources,
+        request: &Value,
+        _: &str,
+    ) -> Result<Value, Fault> {
+        Program::read(request)?.run(given_up)
     }
 }
 

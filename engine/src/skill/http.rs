@@ -12,18 +12,20 @@
 //! Headers that let somebody in are references to secrets; an answer that echoes one is recorded with a mask in its place.
 
 mod answer;
+mod oauth2;
 mod openapi;
 mod request;
 mod webhook;
 
 use super::{About, Effect, Latency, Policy};
 use crate::fault::{Code, Fault};
-use crate::secret::{Scrubber, SecretRef};
+use crate::secret::{Scrubber, Secret, SecretRef};
 use crate::value::Value;
 pub(super) use openapi::OpenApiCall;
 pub(super) use webhook::WebhookSend;
 
-use request::{Body, Request};
+use oauth2::Grant;
+use request::{Auth, Body, Request};
 use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -108,8 +110,12 @@ impl HttpCall {
             secrets.extend(secret);
             headers.push((name.as_str(), value));
         }
-        if let Some(auth) = &request.auth {
-            let (value, found) = auth.resolve()?;
+        let authorization = match &request.auth {
+            Some(Auth::Token(grant)) => Some(self.token(grant, wire_key)?),
+            Some(auth) => Some(auth.resolve()?),
+            None => None,
+        };
+        if let Some((value, found)) = authorization {
             secrets.extend(found);
             headers.push(("authorization", value));
         }
@@ -121,15 +127,55 @@ impl HttpCall {
         Ok(Answer { scrubber, ..answer })
     }
 
+    /// Fetches a token: the value of `authorization`, and the secrets in it.
+    fn token(&self, grant: &Grant, wire_key: &str) -> Result<(String, Vec<Secret>), Fault> {
+        let (ask, mut secrets) = grant.ask()?;
+        let hidden = Scrubber::new(&secrets);
+        let told = |fault| hidden.fault(oauth2::refused(fault));
+        let answer = self.exchange(&ask, wire_key, &[]).map_err(told)?;
+        let token = oauth2::token(&answer.body).map_err(|fault| hidden.fault(fault))?;
+        secrets.push(Secret::of(token.as_bytes()));
+        Ok((format!("Bearer {token}"), secrets))
+    }
+
+    /// Sends a request and follows where it is redirected, if it wants that. A header with a secret is for the origin that
+    /// the document names, and is taken to no other one.
     fn send(
         &self,
         request: &Request,
         wire_key: &str,
         headers: &[(&str, String)],
     ) -> Result<Answer, Failure> {
+        let mut uri = request.full_uri();
+        if !request.redirect || !request.has_secret_header() {
+            return self.send_to(&uri, request, wire_key, headers);
+        }
+        for _ in 0..=REDIRECTS_MAX {
+            let answer = self.send_to(&uri, request, wire_key, headers)?;
+            if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+                return Ok(answer);
+            }
+            let location = answer.headers.get("location");
+            let location = location.and_then(|value| value.to_str().ok());
+            let onward = location.and_then(|to| within_origin(&uri, to));
+            uri = match request.method.policy() {
+                Policy::Retry => onward.ok_or(Failure::Elsewhere)?,
+                Policy::Hold => return Err(Failure::Elsewhere),
+            };
+        }
+        Err(Failure::Elsewhere)
+    }
+
+    fn send_to(
+        &self,
+        uri: &str,
+        request: &Request,
+        wire_key: &str,
+        headers: &[(&str, String)],
+    ) -> Result<Answer, Failure> {
         let mut outgoing = ureq::http::Request::builder()
             .method(request.method.name())
-            .uri(request.full_uri());
+            .uri(uri);
         for (name, value) in headers {
             outgoing = outgoing.header(*name, value);
         }
@@ -137,7 +183,12 @@ impl HttpCall {
         if let (Some(Body::Json(_)), false) = (&request.body, request.has_header("content-type")) {
             outgoing = outgoing.header("content-type", "application/json");
         }
-        let redirects = if request.redirect { REDIRECTS_MAX } else { 0 };
+        let kept = request.redirect && request.has_secret_header();
+        let redirects = if request.redirect && !kept {
+            REDIRECTS_MAX
+        } else {
+            0
+        };
         let agent = match request.method.policy() {
             Policy::Retry => &self.keeping,
             Policy::Hold => &self.agent,
@@ -186,6 +237,10 @@ impl HttpCall {
                     format!("{method} was answered with status {status}"),
                 )
             },
+            Failure::Elsewhere => Fault::new(
+                Code::Http400,
+                format!("{method}: the answer redirects where a header with a secret does not go"),
+            ),
             Failure::Unsendable => Fault::new(
                 Code::InvalidInput,
                 "http_call: expected a request that can be sent, found another",
@@ -281,6 +336,10 @@ impl fmt::Debug for HttpCall {
 }
 
 impl Effect for HttpCall {
+    fn can_be_left(&self) -> bool {
+        true
+    }
+
     fn about(&self) -> About {
         About {
             checked: false,
@@ -348,6 +407,8 @@ fn agent(connect_max: Duration, total_max: Duration, idle_max: usize) -> ureq::A
 enum Failure {
     /// The pieces make no request, although they were checked.
     Unsendable,
+    /// A redirect that would take a secret to another origin.
+    Elsewhere,
     /// No answer, or not a whole one.
     Transport(ureq::Error),
     /// An answer outside the statuses that count as success.
@@ -371,6 +432,20 @@ fn lost(request: &Request, what: &str) -> Fault {
             format!("{method}: {what}; the server may have acted on it"),
         ),
     }
+}
+
+/// The URI that a redirect from `uri` leads to, if it stays with scheme, host and port.
+fn within_origin(uri: &str, to: &str) -> Option<String> {
+    let parsed = uri.parse::<ureq::http::Uri>().ok()?;
+    let authority = parsed.authority()?.as_str().to_ascii_lowercase();
+    let origin = format!("{}://{authority}", parsed.scheme_str()?);
+    if to.starts_with('/') && !to.starts_with("//") {
+        return Some(format!("{origin}{to}"));
+    }
+    let next = to.parse::<ureq::http::Uri>().ok()?;
+    let same = next.scheme_str()? == parsed.scheme_str()?
+        && next.authority()?.as_str().eq_ignore_ascii_case(&authority);
+    same.then(|| to.to_owned())
 }
 
 fn code_of(status: u16) -> Code {

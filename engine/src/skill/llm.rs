@@ -238,6 +238,10 @@ fn prices(given: &mut Arguments<'_>) -> Result<(usize, usize), Fault> {
 }
 
 impl Effect for LlmInvoke {
+    fn can_be_left(&self) -> bool {
+        true
+    }
+
     fn about(&self) -> About {
         About {
             checked: false,

@@ -27,6 +27,7 @@ use crate::secret::SecretRef;
 use crate::seed::Stream;
 use crate::value::Value;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What an effect whose outcome a crash left unknown leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +45,22 @@ impl Policy {
             Policy::Retry => "retry",
             Policy::Hold => "hold",
         }
+    }
+}
+
+/// Whether anybody still waits for the answer of an effect.
+#[derive(Clone, Debug, Default)]
+pub struct GivenUp(Arc<AtomicBool>);
+
+impl GivenUp {
+    /// Whether nobody waits any more.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Says that nobody waits any more.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -116,6 +133,28 @@ pub trait Effect: Send + Sync {
     ) -> Result<Value, Fault> {
         let _ = shared;
         self.perform(request, wire_key)
+    }
+
+    /// The same, and no longer than somebody waits for the answer: a step that timed out, lost a race or was cancelled does
+    /// not. What it answers then is not recorded. Skills that end by themselves soon need not look.
+    ///
+    /// # Errors
+    /// As [`Effect::perform`].
+    fn perform_until(
+        &self,
+        given_up: &GivenUp,
+        shared: &Resources,
+        request: &Value,
+        wire_key: &str,
+    ) -> Result<Value, Fault> {
+        let _ = given_up;
+        self.perform_on(shared, request, wire_key)
+    }
+
+    /// Whether a call can be left to itself once nobody waits for its answer. Such a skill is called by
+    /// [`Effect::perform`], with nothing at hand that runs share.
+    fn can_be_left(&self) -> bool {
+        false
     }
 
     /// What it says of itself.

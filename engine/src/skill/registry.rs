@@ -1,6 +1,8 @@
 //! Skills by name, with what is checked and charged around each call.
 
-use super::{About, HttpCall, Skill, compute, email, exec, http, json_transform, kv, llm};
+use super::{
+    About, Effect, GivenUp, HttpCall, Skill, compute, email, exec, http, json_transform, kv, llm,
+};
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
 use crate::resource::Resources;
@@ -8,9 +10,15 @@ use crate::schema::{Schema, SchemaError};
 use crate::value::{Val, Value, member, text};
 use aos_format::digest::Digest;
 use aos_format::event::SkillRef;
+use crossbeam::channel::{RecvTimeoutError, bounded};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest time until a call is left to itself after nobody waits for it any more.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Skills by name.
 #[derive(Clone)]
@@ -174,6 +182,21 @@ impl Skills {
         request: &Value,
         wire_key: &str,
     ) -> Result<Value, Fault> {
+        self.perform_until(&GivenUp::default(), shared, name, request, wire_key)
+    }
+
+    /// The same, and no longer than somebody waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Skills::perform`].
+    pub fn perform_until(
+        &self,
+        given_up: &GivenUp,
+        shared: &Resources,
+        name: &str,
+        request: &Value,
+        wire_key: &str,
+    ) -> Result<Value, Fault> {
         let Some(Skill::Effect(skill)) = self.find(name) else {
             let why = format!("no effect named {name} is registered");
             return Err(Fault::new(Code::InvalidInput, why));
@@ -187,7 +210,10 @@ impl Skills {
             );
             return Err(Fault::new(Code::RateLimited, why));
         }
-        let answer = skill.perform_on(shared, request, wire_key)?;
+        let answer = match skill.can_be_left() {
+            true => left_when(given_up, skill, request, wire_key)?,
+            false => skill.perform_until(given_up, shared, request, wire_key)?,
+        };
         self.check_output(name, &answer)?;
         Ok(answer)
     }
@@ -218,6 +244,41 @@ impl Skills {
             Err(_) => None,
         };
         told.unwrap_or(entry.about.cost)
+    }
+}
+
+/// Performs an effect on a thread of its own, which is left to itself once nobody waits for the answer.
+fn left_when(
+    given_up: &GivenUp,
+    skill: &Arc<dyn Effect>,
+    request: &Value,
+    wire_key: &str,
+) -> Result<Value, Fault> {
+    let (skill, request, wire_key) = (skill.clone(), request.clone(), wire_key.to_owned());
+    let (done, answer) = bounded(1);
+    let begun = std::thread::Builder::new()
+        .name("aos-effect".into())
+        .spawn(move || {
+            let performed = AssertUnwindSafe(|| skill.perform(&request, &wire_key));
+            // Whoever waited may have given up.
+            let _ = done.send(catch_unwind(performed));
+        });
+    if begun.is_err() {
+        let why = "the operating system gives no thread for the call";
+        return Err(Fault::new(Code::Http503, why));
+    }
+    loop {
+        match answer.recv_timeout(LOOK_EVERY) {
+            Ok(Ok(answered)) => return answered,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(RecvTimeoutError::Timeout) if given_up.is_set() => {
+                return Err(Fault::new(Code::Timeout, "nobody waits for the answer"));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                unreachable!("the thread sends what it has before it ends")
+            }
+        }
     }
 }
 

@@ -6,8 +6,9 @@
 //! replay uses the record; after a crash the script runs again.
 
 use super::arguments::{Arguments, describe};
-use super::{About, Effect, Latency, Policy, Reach, Retry};
+use super::{About, Effect, GivenUp, Latency, Policy, Reach, Retry};
 use crate::fault::{Code, Fault};
+use crate::resource::Resources;
 use crate::value::{Val, Value, as_text, object, text};
 use rquickjs::context::intrinsic;
 use rquickjs::loader::{BuiltinLoader, BuiltinResolver};
@@ -157,7 +158,7 @@ impl Program {
         ]))?)
     }
 
-    fn run(&self) -> Result<Value, Fault> {
+    fn run(&self, given_up: &GivenUp) -> Result<Value, Fault> {
         let broken = |_| Fault::new(Code::Http503, "script: the interpreter cannot be started");
         let runtime = Runtime::new().map_err(broken)?;
         runtime.set_memory_limit(MEMORY_BYTES_MAX);
@@ -171,10 +172,10 @@ impl Program {
                 .with_module("fs", FS),
         );
         let stopped = Rc::new(Cell::new(false));
-        let (mut asked, stop) = (0, stopped.clone());
+        let (mut asked, stop, given_up) = (0, stopped.clone(), given_up.clone());
         runtime.set_interrupt_handler(Some(Box::new(move || {
             asked += 1;
-            let over = asked > QUESTIONS_MAX;
+            let over = asked > QUESTIONS_MAX || given_up.is_set();
             stop.set(stop.get() || over);
             over
         })));
@@ -285,7 +286,17 @@ impl Effect for Script {
     }
 
     fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
-        Program::read(request)?.run()
+        Program::read(request)?.run(&GivenUp::default())
+    }
+
+    fn perform_until(
+        &self,
+        given_up: &GivenUp,
+        _: &Resources,
+        request: &Value,
+        _: &str,
+    ) -> Result<Value, Fault> {
+        Program::read(request)?.run(given_up)
     }
 }
 

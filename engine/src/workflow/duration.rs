@@ -1,7 +1,7 @@
 //! Durations of `wait`: inline, ISO 8601, or computed.
 
 use super::error::{DocumentError, Problem};
-use super::node::{Data, Node, short};
+use super::node::{Data, Entry, Node, short};
 use super::places::Scope;
 use crate::expr::Template;
 use crate::fault::{Code, Fault};
@@ -63,12 +63,13 @@ impl Wait {
                 Ok(Wait(Inner::Fixed(iso(s).map_err(form)?)))
             }
             Data::Map(entries) => {
-                for entry in entries {
-                    if !UNITS.iter().any(|(name, _)| *name == entry.key) {
-                        let names: Vec<&str> = UNITS.iter().map(|(name, _)| *name).collect();
-                        return Err(super::fields::unknown(entry, "wait", &names));
-                    }
-                    entry.value.number(&entry.key, 0..=WAIT_MS_MAX)?;
+                let names: Vec<&str> = UNITS.iter().map(|(name, _)| *name).collect();
+                let wrong = |entry: &Entry| match names.contains(&entry.key.as_str()) {
+                    false => Some(super::fields::unknown(entry, "wait", &names)),
+                    true => entry.value.number(&entry.key, 0..=WAIT_MS_MAX).err(),
+                };
+                if let Some(problem) = DocumentError::first(entries.iter().filter_map(wrong)) {
+                    return Err(problem);
                 }
                 let form = |why| DocumentError::new(Problem::Form, node.at, why);
                 Ok(Wait(Inner::Fixed(of_val(&node.val()).map_err(form)?)))

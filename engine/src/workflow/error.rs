@@ -92,6 +92,8 @@ pub struct DocumentError {
 struct Hint {
     suggestion: Option<String>,
     path: Option<String>,
+    /// What else is wrong with the same part of the document.
+    more: Vec<DocumentError>,
 }
 
 impl fmt::Display for DocumentError {
@@ -119,6 +121,30 @@ impl DocumentError {
     /// JSON pointer of what stands at the place, where the document could be read as far as that.
     pub fn path(&self) -> Option<&str> {
         self.hint.as_ref()?.path.as_deref()
+    }
+
+    /// The problem and what else was found beside it, each by itself.
+    pub fn apart(mut self) -> Vec<DocumentError> {
+        let more = self
+            .hint
+            .as_mut()
+            .map(|hint| std::mem::take(&mut hint.more));
+        let mut all = vec![self];
+        all.extend(more.into_iter().flatten().flat_map(DocumentError::apart));
+        all
+    }
+
+    /// The first of several problems, with the others beside it.
+    pub(super) fn first(
+        problems: impl IntoIterator<Item = DocumentError>,
+    ) -> Option<DocumentError> {
+        let mut problems = problems.into_iter();
+        let mut first = problems.next()?;
+        let more: Vec<DocumentError> = problems.collect();
+        if !more.is_empty() {
+            first.hint.get_or_insert_default().more.extend(more);
+        }
+        Some(first)
     }
 
     pub(super) fn found_at(&mut self, path: Option<String>) {

@@ -75,7 +75,7 @@ impl<'a> Fields<'a> {
 
     /// Refuses what nobody asked for.
     pub(super) fn end(self) -> Result<(), DocumentError> {
-        self.unknown().next().map_or(Ok(()), Err)
+        DocumentError::first(self.unknown()).map_or(Ok(()), Err)
     }
 
     /// Every property that nobody asked for.

@@ -148,6 +148,9 @@ impl<'d> Tasks<'d> {
         fields: &mut Fields<'d>,
         pointer: &str,
     ) -> Result<TaskKind, DocumentError> {
+        // What is wrong with the header says nothing about these.
+        fields.pass("do");
+        fields.pass("while");
         let mut own = Fields::of_entry(header)?;
         let each = variable(own.maybe("each"), "item")?;
         let at_entry = own.maybe("at");

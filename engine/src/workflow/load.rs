@@ -19,18 +19,21 @@ use std::sync::Arc;
 const STEPS_LIMIT: u64 = 1 << 53;
 
 pub(super) fn load(bytes: &[u8]) -> Result<Definition, DocumentError> {
-    check(bytes).map_err(|mut problems| problems.swap_remove(0))
+    check(bytes, None).map_err(|mut problems| problems.swap_remove(0))
 }
 
-/// Reads a document; all its problems, the one first that was met first.
-pub(super) fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
-    let read = source::read(bytes).map_err(|problem| vec![problem])?;
-    let mut problems = Vec::new();
+/// Reads a document; all its problems, the one first that was met first. `skills` are those that can be called.
+pub(super) fn check(
+    bytes: &[u8],
+    skills: Option<&[&str]>,
+) -> Result<Definition, Vec<DocumentError>> {
+    let mut read = source::read(bytes).map_err(DocumentError::apart)?;
+    let mut problems = std::mem::take(&mut read.problems);
     let mut written = None;
     match extend::extensions(&read.root) {
         Ok(extensions) if extensions.is_empty() => {}
         Ok(extensions) => written = Some(extend::extended(&read.root, &extensions)),
-        Err(problem) => problems.push(problem),
+        Err(problem) => problems.extend(problem.apart()),
     }
     if loose::asked_for(&read.root) {
         written = Some(loose::strictly(written.as_ref().unwrap_or(&read.root)));
@@ -43,6 +46,11 @@ pub(super) fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
         &mut tasks,
     );
     problems.append(&mut tasks.problems);
+    let unknown = |(name, at): &(String, Place)| match skills {
+        Some(skills) if !skills.contains(&name.as_str()) => Some(unknown_skill(name, *at, skills)),
+        _ => None,
+    };
+    problems.extend(tasks.calls.iter().filter_map(unknown));
     let loaded = match loaded {
         Ok(definition) if problems.is_empty() => {
             let files = tasks.secrets.files();
@@ -56,7 +64,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
         }
         Ok(_) => None,
         Err(problem) => {
-            problems.push(problem);
+            problems.extend(problem.apart());
             None
         }
     };
@@ -73,6 +81,13 @@ pub(super) fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
             Err(problems)
         }
     }
+}
+
+/// A call of a skill that nobody registered.
+pub(super) fn unknown_skill(name: &str, at: Place, known: &[&str]) -> DocumentError {
+    let message = format!("no skill named `{}` is registered", short(name));
+    let calls = known.iter().copied().chain(["http", "openapi"]);
+    DocumentError::new(Problem::UnknownSkill, at, message).suggest(name, calls)
 }
 
 fn read_root<'d>(

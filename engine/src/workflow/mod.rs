@@ -32,6 +32,7 @@ mod listen;
 mod load;
 mod loose;
 mod node;
+mod oauth2;
 mod places;
 mod run;
 mod scalar;
@@ -304,11 +305,15 @@ impl Definition {
     /// # Errors
     /// All problems, at least one. After a problem that leaves no tree to look at, such as broken YAML, that one alone.
     pub fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
-        load::check(bytes).map_err(|mut problems| {
-            problems.sort_by_key(|problem| (problem.line, problem.column));
-            problems.dedup();
-            problems
-        })
+        load::check(bytes, None).map_err(in_order)
+    }
+
+    /// The same for a document that can call `skills` and no others.
+    ///
+    /// # Errors
+    /// As [`Definition::check`].
+    pub fn check_calling(bytes: &[u8], skills: &[&str]) -> Result<Definition, Vec<DocumentError>> {
+        load::check(bytes, Some(skills)).map_err(in_order)
     }
 
     /// The tasks that a task does one after the other: of `do`, `for`, `try`, `foreach`, a function; none within others.
@@ -377,12 +382,26 @@ impl Definition {
     pub fn check_skills(&self, known: impl Fn(&str) -> bool) -> Result<(), DocumentError> {
         match self.calls.iter().find(|(name, _)| !known(name)) {
             None => Ok(()),
-            Some((name, at)) => {
-                let message = format!("no skill named `{}` is registered", node::short(name));
-                Err(DocumentError::new(Problem::UnknownSkill, *at, message))
-            }
+            Some((name, at)) => Err(load::unknown_skill(name, *at, &[])),
         }
     }
+}
+
+/// A document in JSON or YAML that is no workflow, as one value; none where it is neither, or has what would hide what it says.
+pub(crate) fn tree(bytes: &[u8]) -> Option<crate::value::Val> {
+    if let Ok(value) = crate::value::Value::from_json(bytes) {
+        return Some(value.val().clone());
+    }
+    let read = source::read(bytes).ok()?;
+    // What a number is the key of is left out: OpenAPI has its answers so, by their status.
+    let keys = |problem: &DocumentError| problem.message.starts_with("a key that is not text");
+    read.problems.iter().all(keys).then(|| read.root.val())
+}
+
+fn in_order(mut problems: Vec<DocumentError>) -> Vec<DocumentError> {
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems.dedup();
+    problems
 }
 
 #[cfg(test)]

@@ -228,7 +228,8 @@ enum Open {
         at: Place,
         entries: Vec<Entry>,
         keys: BTreeSet<String>,
-        key: Option<(String, Place)>,
+        /// The key whose value comes next; nothing in it when that is left out.
+        key: Option<(Option<String>, Place)>,
     },
 }
 
@@ -238,14 +239,30 @@ impl Builder {
         matches!(self.open.last(), Some(Open::Map { key: None, .. }))
     }
 
-    pub(super) fn key(&mut self, at: Place, name: String) -> Result<(), DocumentError> {
+    /// A key; one that is given twice is left out with what it has, and told of.
+    pub(super) fn key(
+        &mut self,
+        at: Place,
+        name: String,
+    ) -> Result<Result<(), DocumentError>, DocumentError> {
         self.count(at)?;
+        let mut told = Ok(());
         if let Some(Open::Map { keys, key, .. }) = self.open.last_mut() {
-            if !keys.insert(name.clone()) {
+            let is_new = keys.insert(name.clone());
+            if !is_new {
                 let message = format!("key `{}` is given twice", short(&name));
-                return Err(DocumentError::new(Problem::DuplicateKey, at, message));
+                told = Err(DocumentError::new(Problem::DuplicateKey, at, message));
             }
-            *key = Some((name, at));
+            *key = Some((is_new.then_some(name), at));
+        }
+        Ok(told)
+    }
+
+    /// Something that can be no key: left out with what it has.
+    pub(super) fn no_key(&mut self, at: Place) -> Result<(), DocumentError> {
+        self.count(at)?;
+        if let Some(Open::Map { key, .. }) = self.open.last_mut() {
+            *key = Some((None, at));
         }
         Ok(())
     }
@@ -322,7 +339,7 @@ impl Builder {
             None => self.root = Some(value),
             Some(Open::List { items, .. }) => items.push(value),
             Some(Open::Map { entries, key, .. }) => {
-                if let Some((key, at)) = key.take() {
+                if let Some((Some(key), at)) = key.take() {
                     entries.push(Entry { key, at, value });
                 }
             }

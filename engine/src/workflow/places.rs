@@ -5,7 +5,7 @@ use super::error::{DocumentError, Problem};
 use super::node::{Data, Node, Place, short};
 use super::secrets::{self, Secrets};
 use crate::expr::{Expr, ExprError, Template};
-use crate::value::{Val, text};
+use crate::value::{Val, as_text, text};
 
 /// Names that the specification gives to expressions; loops cannot take them.
 pub(super) const ARGUMENTS: [&str; 8] = [
@@ -92,12 +92,16 @@ impl Scope {
 
     /// A template: every text in it that is wholly `${ … }` is an expression, all else stands for itself.
     pub(super) fn template(&self, node: &Node) -> Result<Template, DocumentError> {
-        let json = self.strict(node)?;
-        Template::compile(&json, &self.names()).map_err(|error| {
-            // Which of the expressions it was.
-            self.culprit(node).unwrap_or_else(|| {
+        let compiled = self.strict(node).and_then(|json| {
+            Template::compile(&json, &self.names()).map_err(|error| {
                 DocumentError::new(Problem::Expression, node.at, error.to_string())
             })
+        });
+        compiled.map_err(|error| {
+            // Which of the expressions it was, each of them.
+            let mut problems = Vec::new();
+            self.culprits(node, &mut problems);
+            DocumentError::first(problems).unwrap_or(error)
         })
     }
 
@@ -105,18 +109,33 @@ impl Scope {
         self.names.iter().map(String::as_str).collect()
     }
 
-    fn culprit(&self, node: &Node) -> Option<DocumentError> {
+    fn culprits(&self, node: &Node, problems: &mut Vec<DocumentError>) {
         match &node.data {
-            Data::Text(s) if s.contains("${") => match parts(s) {
-                Some(parts) => parts.into_iter().find_map(|part| match part {
-                    Part::Expression(source) => self.compile(node.at, source).err(),
-                    Part::Text(_) => None,
-                }),
-                None => self.compile(node.at, unwrapped(s)).err(),
+            Data::Text(s) if s.contains("${") => match self.strict(node) {
+                Err(problem) => problems.push(problem),
+                // A secret by reference is no expression.
+                Ok(json) if as_text(&json).is_none() => {}
+                Ok(_) => match parts(s.trim()) {
+                    Some(parts) => {
+                        problems.extend(parts.into_iter().filter_map(|part| match part {
+                            Part::Expression(source) => self.compile(node.at, source).err(),
+                            Part::Text(_) => None,
+                        }))
+                    }
+                    None => problems.extend(self.compile(node.at, unwrapped(s)).err()),
+                },
             },
-            Data::List(items) => items.iter().find_map(|item| self.culprit(item)),
-            Data::Map(entries) => entries.iter().find_map(|entry| self.culprit(&entry.value)),
-            _ => None,
+            Data::List(items) => items.iter().for_each(|item| self.culprits(item, problems)),
+            Data::Map(entries) => {
+                for entry in entries {
+                    if entry.key.contains("${") {
+                        let what = "an expression as a key";
+                        problems.push(DocumentError::not_supported(entry.at, what));
+                    }
+                    self.culprits(&entry.value, problems);
+                }
+            }
+            _ => {}
         }
     }
 

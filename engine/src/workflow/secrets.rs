@@ -6,6 +6,7 @@
 use super::error::{DocumentError, Problem};
 use super::fields::Fields;
 use super::node::{Data, Entry, Node, Place, choice, short};
+use super::oauth2;
 use crate::secret::SecretRef;
 use crate::value::{Val, Value, as_text};
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,7 +170,7 @@ pub(super) fn authentication(
     known: Option<(&BTreeMap<&str, &Entry>, &Secrets)>,
 ) -> Result<Node, DocumentError> {
     let mut fields = Fields::of_entry(entry)?;
-    for scheme in ["certificate", "digest", "oauth2", "oidc"] {
+    for scheme in ["certificate", "digest", "oidc"] {
         if fields.maybe(scheme).is_some() {
             let what = format!("`authentication` by `{scheme}`");
             return Err(DocumentError::not_supported(entry.at, what));
@@ -189,14 +190,25 @@ pub(super) fn authentication(
     }
     let basic = fields.maybe("basic");
     let bearer = fields.maybe("bearer");
+    let granted = fields.maybe("oauth2");
     fields.end()?;
-    let (scheme, parts): (&Entry, &[&'static str]) = match (basic, bearer) {
-        (Some(basic), None) => (basic, &["username", "password"]),
-        (None, Some(bearer)) => (bearer, &["token"]),
+    let (scheme, parts): (&Entry, &[&'static str]) = match (basic, bearer, granted) {
+        (Some(basic), None, None) => (basic, &["username", "password"]),
+        (None, Some(bearer), None) => (bearer, &["token"]),
+        (None, None, Some(granted)) => {
+            let value = oauth2::grant(granted)?;
+            return Ok(Node {
+                at: entry.value.at,
+                data: Data::Map(vec![Entry {
+                    value,
+                    ..granted.clone()
+                }]),
+            });
+        }
         _ => {
             let message = format!("`{}` does not say how", short(&entry.key));
             return Err(DocumentError::new(Problem::Form, entry.at, message)
-                .expected("one of basic, bearer, use"));
+                .expected("one of basic, bearer, oauth2, use"));
         }
     };
     let data = Data::Map(scheme_parts(
@@ -262,7 +274,7 @@ fn scheme_parts(
     Ok(read)
 }
 
-fn is_secret(node: &Node) -> bool {
+pub(super) fn is_secret(node: &Node) -> bool {
     match &node.data {
         Data::Text(s) => super::places::expression(s).is_some_and(|s| named(s).is_some()),
         _ => SecretRef::read(&node.val()).is_some(),

@@ -12,6 +12,8 @@ pub(super) struct Source {
     pub root: Node,
     /// Whether it is JSON, which is YAML too.
     pub json: bool,
+    /// What is wrong with it already, although it could be read.
+    pub problems: Vec<DocumentError>,
 }
 
 /// Reads a document within the limits of [`super::node`].
@@ -29,15 +31,32 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, DocumentError> {
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // JSON can say a little more than YAML reads: surrogate pairs, tabs anywhere. What is not JSON may still be YAML.
+    let mut problems = Vec::new();
     if text.trim_start().starts_with(['{', '[']) && is_json(text) {
         return Ok(Source {
             root: json(text)?,
             json: true,
+            problems,
         });
     }
-    Ok(Source {
-        root: yaml(text)?,
-        json: false,
+    match yaml(text, &mut problems) {
+        Ok(root) => Ok(Source {
+            root,
+            json: false,
+            problems,
+        }),
+        // What came before it comes first.
+        Err(last) => {
+            Err(DocumentError::first(problems.into_iter().chain([last.clone()])).unwrap_or(last))
+        }
+    }
+}
+
+/// What can be read on from: noted, and something else stands in.
+fn note<T: Default>(problems: &mut Vec<DocumentError>, read: Result<T, DocumentError>) -> T {
+    read.unwrap_or_else(|problem| {
+        problems.push(problem);
+        T::default()
     })
 }
 
@@ -74,7 +93,8 @@ fn json(text: &str) -> Result<Node, DocumentError> {
             Some(Json::Int(digits)) => builder.scalar(at, Data::Number(scalar::integer(digits)))?,
             Some(Json::Float(value)) => builder.scalar(at, Data::Number(Num::Float(value)))?,
             Some(Json::String(text)) => builder.scalar(at, Data::Text(text.into_owned()))?,
-            Some(Json::Key(key)) => builder.key(at, key.into_owned())?,
+            // The reader of JSON refuses a key that is given twice.
+            Some(Json::Key(key)) => builder.key(at, key.into_owned())??,
             Some(Json::ArrayStart) => builder.open_list(at)?,
             Some(Json::ObjectStart) => builder.open_map(at)?,
             Some(Json::ArrayEnd | Json::ObjectEnd) => builder.close(),
@@ -83,7 +103,7 @@ fn json(text: &str) -> Result<Node, DocumentError> {
     builder.finish().ok_or_else(empty)
 }
 
-fn yaml(text: &str) -> Result<Node, DocumentError> {
+fn yaml(text: &str, problems: &mut Vec<DocumentError>) -> Result<Node, DocumentError> {
     let mut builder = Builder::default();
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
@@ -99,13 +119,19 @@ fn yaml(text: &str) -> Result<Node, DocumentError> {
             }
             Event::Alias(_) => return Err(feature(at, "an alias (`*name`)")),
             Event::Scalar(value, style, anchor, tag) => {
-                plain_node(at, anchor, tag.is_some())?;
+                note(problems, plain_node(at, anchor, tag.is_some()));
                 let plain = style == ScalarStyle::Plain;
                 if builder.wants_key() {
-                    builder.key(at, key(at, &value, plain)?)?;
+                    let name = note(problems, key(at, &value, plain).map(Some));
+                    // A key that cannot be one is left out with what it has.
+                    match name {
+                        Some(name) => note(problems, builder.key(at, name)?),
+                        None => builder.no_key(at)?,
+                    }
                 } else {
                     let data = if plain {
-                        scalar::resolve(at, &value)?
+                        let read = scalar::resolve(at, &value);
+                        note(problems, read.map(Some)).unwrap_or(Data::Null)
                     } else {
                         Data::Text(value.into_owned())
                     };
@@ -113,12 +139,12 @@ fn yaml(text: &str) -> Result<Node, DocumentError> {
                 }
             }
             Event::SequenceStart(anchor, tag) => {
-                plain_node(at, anchor, tag.is_some())?;
+                note(problems, plain_node(at, anchor, tag.is_some()));
                 no_collection_as_key(&builder, at)?;
                 builder.open_list(at)?;
             }
             Event::MappingStart(anchor, tag) => {
-                plain_node(at, anchor, tag.is_some())?;
+                note(problems, plain_node(at, anchor, tag.is_some()));
                 no_collection_as_key(&builder, at)?;
                 builder.open_map(at)?;
             }

@@ -58,7 +58,7 @@ impl<'d> Tasks<'d> {
 
     /// Notes a problem and goes on, so that a reader learns of all of them.
     pub(super) fn problem(&mut self, problem: DocumentError) {
-        self.problems.push(problem);
+        self.problems.extend(problem.apart());
     }
 
     /// What was read, or none and a problem noted.
@@ -161,7 +161,7 @@ impl<'d> Tasks<'d> {
                     index + 1,
                     short(name)
                 );
-                return Err(DocumentError::new(Problem::DuplicateName, at, message));
+                self.problem(DocumentError::new(Problem::DuplicateName, at, message));
             }
             names.push(name);
         }

@@ -10,6 +10,7 @@ mod bulk;
 mod crash;
 mod effects;
 mod examples;
+mod given_up;
 mod kv;
 mod language;
 mod process;

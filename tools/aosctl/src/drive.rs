@@ -4,8 +4,8 @@ use crate::args::{ClockKind, Driving};
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::host::{self, Stop};
-use crate::logs;
 use crate::tally::Tally;
+use crate::{logs, mail};
 use aos_engine::clock::Clock;
 use aos_engine::engine::Engine;
 use aos_engine::pool::{Job, PoolOptions, run_all};
@@ -84,15 +84,15 @@ pub struct Driven {
 impl Drive<'_> {
     /// Runs all jobs, tells `tally` of each, and closes the log.
     pub fn all(self, tally: &RefCell<Tally<'_>>, jobs: impl Iterator<Item = Job>) -> Driven {
-        self.both(tally, jobs, std::iter::empty())
+        self.both(tally, jobs, |_| Ok(Vec::new()))
     }
 
-    /// Runs all jobs, then those that come later, tells `tally` of each, and closes the log.
+    /// Runs all jobs, then those that `later` finds, tells `tally` of each, and closes the log.
     pub fn both(
         self,
         tally: &RefCell<Tally<'_>>,
         jobs: impl Iterator<Item = Job>,
-        later: impl Iterator<Item = Job>,
+        later: impl FnOnce(&Engine) -> Result<Vec<Job>, aos_engine::Error>,
     ) -> Driven {
         let mut failure = None;
         let pool = self.driving.pool(self.single, self.stop);
@@ -101,10 +101,11 @@ impl Drive<'_> {
                 failure.get_or_insert(unwritten);
             }
         };
-        let mut ran = run_all(&self.engine, jobs, &pool, &mut told);
-        if ran.is_ok() {
-            ran = run_all(&self.engine, later, &pool, &mut told);
-        }
+        let ran = mail::during(self.path, &self.engine, || {
+            run_all(&self.engine, jobs, &pool, &mut told)?;
+            let jobs = later(&self.engine)?;
+            run_all(&self.engine, jobs.into_iter(), &pool, &mut told)
+        });
         if let Err(error) = ran {
             failure = Some(failure::engine(self.path)(error));
         }

@@ -52,6 +52,14 @@ pub fn writer(path: &Path, create: Option<Option<u64>>) -> Result<Arc<Log>, Fail
     Ok(Arc::new(log))
 }
 
+/// Whether nobody has the log open for writing, as far as that can be told without opening it.
+pub fn is_free(path: &Path) -> bool {
+    let lock = std::fs::File::open(path.join("LOCK"));
+    lock.is_ok_and(|file| {
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok()
+    })
+}
+
 /// Options of an opening by this program; `log_id` names the log if it is created.
 pub fn opening(log_id: LogId) -> Options {
     Options {

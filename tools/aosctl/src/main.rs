@@ -14,6 +14,7 @@ mod failure;
 mod host;
 mod input;
 mod logs;
+mod mail;
 mod output;
 mod record;
 mod tally;

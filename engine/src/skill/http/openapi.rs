@@ -292,6 +292,10 @@ fn named<T>(read: Result<T, Fault>) -> Result<T, Fault> {
 }
 
 impl Effect for OpenApiCall {
+    fn can_be_left(&self) -> bool {
+        true
+    }
+
     fn about(&self) -> About {
         About {
             checked: false,
@@ -327,9 +331,11 @@ impl Effect for OpenApiCall {
     fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
         let call = Call::read(request)?;
         let document = self.0.exchange(&call.fetch()?, wire_key, &[])?;
-        let document = Value::from_json(&document.body)
-            .map_err(|_| Fault::new(Code::SchemaError, "openapi_call: the document is no JSON"))?;
-        let request = call.operation(document.val())?;
+        let document = crate::workflow::tree(&document.body).ok_or_else(|| {
+            let why = "openapi_call: the document is neither JSON nor YAML without anchors";
+            Fault::new(Code::SchemaError, why)
+        })?;
+        let request = call.operation(&document)?;
         let answer = self.0.exchange(&request, wire_key, &[])?;
         let output = answer::output(&request, answer.status, &answer.headers, &answer.body);
         output
@@ -351,10 +357,13 @@ mod tests {
     const V2: &str = r#"{"swagger": "2.0", "basePath": "/v2", "schemes": ["http"], "paths": {"/pets": {
         "post": {"operationId": "add", "parameters": [{"name": "pet", "in": "body"}]}}}}"#;
 
+    const YAML: &str = "swagger: '2.0'\nbasePath: /v2\nschemes: [http]\npaths:\n  /pets:\n    post:\n      operationId: add\n      responses: {200: {description: added}}\n      parameters: [{name: pet, in: body}]\n";
+
     fn server() -> Server {
         Server::start(|asked| match asked.target.as_str() {
             "/v3.json" => Reply::json(200, V3),
             "/v2.json" => Reply::json(200, V2),
+            "/v2.yaml" => Reply::json(200, YAML),
             "/none.json" => Reply::json(200, "[]"),
             _ => Reply::json(
                 200,
@@ -395,9 +404,11 @@ mod tests {
         let said = call(&server, "v3.json", "change", r#"{"id":7,"body":{"n":1}}"#).unwrap();
         assert_eq!(said.as_str(), r#"{"asked":"PUT /v1/pets/7"}"#);
         assert_eq!(server.seen().last().unwrap().body, br#"{"n":1}"#);
-        let said = call(&server, "v2.json", "add", r#"{"pet":{"name":"x"}}"#).unwrap();
-        assert_eq!(said.as_str(), r#"{"asked":"POST /v2/pets"}"#);
-        assert_eq!(server.seen().last().unwrap().body, br#"{"name":"x"}"#);
+        for document in ["v2.json", "v2.yaml"] {
+            let said = call(&server, document, "add", r#"{"pet":{"name":"x"}}"#).unwrap();
+            assert_eq!(said.as_str(), r#"{"asked":"POST /v2/pets"}"#);
+            assert_eq!(server.seen().last().unwrap().body, br#"{"name":"x"}"#);
+        }
     }
 
     #[test]

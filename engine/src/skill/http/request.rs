@@ -3,7 +3,8 @@
 use super::super::Policy;
 use super::super::arguments::{Arguments, describe, short};
 use super::TIMEOUT_MS_MAX;
-use crate::fault::Fault;
+use super::oauth2::Grant;
+use crate::fault::{Code, Fault};
 use crate::secret::{Secret, SecretRef};
 use crate::value::{Val, Value, as_text, object, text};
 use base64::Engine as _;
@@ -44,7 +45,7 @@ pub(super) const INPUT: &str = r#"{
     "url": {"type": "string"},
     "headers": {"type": ["object", "null"]},
     "query": {"type": ["object", "null"]},
-    "authentication": {"type": ["object", "null"], "description": "{\"basic\": {\"username\", \"password\"}} or {\"bearer\": {\"token\"}}; password and token are secrets"},
+    "authentication": {"type": ["object", "null"], "description": "{\"basic\": {\"username\", \"password\"}} {\"bearer\": {\"token\"}} or {\"oauth2\": {\"endpoint\", \"id\", \"secret\", \"authentication\", \"scope\", \"audience\"}}; password, token and secret are secrets"},
     "body": {"description": "JSON, or text where the headers say so"},
     "output": {"enum": ["raw", "content", "response"]},
     "redirect": {"type": "boolean"},
@@ -159,6 +160,8 @@ pub(super) enum Auth {
     },
     /// RFC 6750.
     Bearer { token: SecretRef },
+    /// RFC 6749: a token that is fetched first.
+    Token(Box<Grant>),
 }
 
 impl Auth {
@@ -181,6 +184,10 @@ impl Auth {
                 let secrets = [word, Secret::of(&pair)].into_iter().chain(secret);
                 Ok((header, secrets.collect()))
             }
+            Auth::Token(_) => {
+                let why = "a token is fetched by the call that needs it";
+                Err(Fault::new(Code::InvalidInput, why))
+            }
         }
     }
 
@@ -194,6 +201,7 @@ impl Auth {
                 ];
                 object([("basic", object(pair))])
             }
+            Auth::Token(grant) => object([("oauth2", grant.value())]),
         }
     }
 }
@@ -203,13 +211,13 @@ impl Auth {
 pub(super) struct Request {
     pub(super) method: Method,
     /// As given, without `query`.
-    uri: String,
+    pub(super) uri: String,
     /// Lower-case names, ascending, each once.
     pub(super) headers: Vec<(String, HeaderText)>,
     /// In the order of canonical keys; a key with several values stands several times.
-    query: Vec<(String, Vec<String>)>,
+    pub(super) query: Vec<(String, Vec<String>)>,
     pub(super) auth: Option<Auth>,
-    body_value: Val,
+    pub(super) body_value: Val,
     pub(super) body: Option<Body>,
     pub(super) output: Output,
     pub(super) redirect: bool,
@@ -311,6 +319,7 @@ impl Request {
                 secrets.push(password.clone());
             }
             Some(Auth::Bearer { token }) => secrets.push(token.clone()),
+            Some(Auth::Token(grant)) => secrets.extend(grant.secrets()),
             None => {}
         }
         secrets.extend(texts.into_iter().filter_map(|text| match text {
@@ -334,6 +343,13 @@ impl Request {
             }
         }
         full
+    }
+
+    /// Whether a header besides `authorization` holds a secret.
+    pub(super) fn has_secret_header(&self) -> bool {
+        let secret = |value: &HeaderText| matches!(value, HeaderText::Secret(_));
+        let mut headers = self.headers.iter();
+        headers.any(|(name, value)| name != "authorization" && secret(value))
     }
 
     pub(super) fn has_header(&self, name: &str) -> bool {
@@ -395,7 +411,7 @@ fn uri(given: &mut Arguments<'_>) -> Result<String, Fault> {
     Ok(uri.into())
 }
 
-fn check_uri(given: &Arguments<'_>, name: &str, uri: &str) -> Result<(), Fault> {
+pub(super) fn check_uri(given: &Arguments<'_>, name: &str, uri: &str) -> Result<(), Fault> {
     if let Some(start) = uri.find(['{', '}']) {
         let place = short(&uri[start..]);
         return Err(given.wrong(
@@ -474,7 +490,8 @@ impl HeaderText {
 
 /// `{"basic": {"username", "password"}}` or `{"bearer": {"token"}}`; what lets somebody in is a secret.
 fn authentication(given: &mut Arguments<'_>) -> Result<Option<Auth>, Fault> {
-    const EXPECTED: &str = "{\"basic\": {\"username\", \"password\"}} or {\"bearer\": {\"token\"}}";
+    const EXPECTED: &str =
+        "{\"basic\": {\"username\", \"password\"}}, {\"bearer\": {\"token\"}} or {\"oauth2\": {…}}";
     let value = match given.maybe("authentication") {
         None | Some(Val::Null) => return Ok(None),
         Some(value) => value,
@@ -496,6 +513,10 @@ fn authentication(given: &mut Arguments<'_>) -> Result<Option<Auth>, Fault> {
             })
     };
     match (as_text(scheme), parts.len()) {
+        (Some("oauth2"), _) => {
+            let parts = Val::Obj(parts.clone());
+            Ok(Some(Auth::Token(Box::new(Grant::read(given, &parts)?))))
+        }
         (Some("bearer"), 1) => Ok(Some(Auth::Bearer {
             token: secret("token")?,
         })),

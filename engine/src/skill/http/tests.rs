@@ -400,6 +400,128 @@ fn redirects_are_followed_only_when_asked_for() {
 }
 
 #[test]
+fn a_header_with_a_secret_stays_with_the_origin_that_was_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    std::fs::write(&path, "k3y-of-the-house").unwrap();
+    let elsewhere = Server::new(&[&answer("200 OK", b"there")]);
+    let away = answer(
+        &format!("302 Found\r\nLocation: {}", elsewhere.uri("/new")),
+        b"",
+    );
+    let near = answer("307 Temporary\r\nLocation: /new", b"");
+    let server = Server::new(&[&away, &near, &answer("200 OK", b"here"), &near]);
+    let with = |more: &str| {
+        format!(
+            r#"{{"url":"$/old","redirect":true,"headers":{{"x-api-key":{{"file":"{}"}}}}{more}}}"#,
+            path.display()
+        )
+    };
+    let fault = call(&server, &with("")).unwrap_err();
+    assert_eq!(
+        (fault.code, fault.detail.as_str()),
+        (
+            Code::Http400,
+            "GET: the answer redirects where a header with a secret does not go"
+        )
+    );
+    assert_eq!(elsewhere.seen().len(), 0);
+    assert_eq!(call(&server, &with("")).unwrap(), "\"here\"");
+    assert!(server.seen()[2].contains("x-api-key: k3y-of-the-house"));
+    // What may not be repeated is not sent somewhere else either.
+    let fault = call(&server, &with(r#","method":"post""#)).unwrap_err();
+    assert_eq!(fault.code, Code::Http400);
+}
+
+#[test]
+fn a_token_is_fetched_by_the_call_that_needs_it_and_never_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    std::fs::write(&path, "client-s3cret&=").unwrap();
+    let granted = answer(
+        "200 OK",
+        br#"{"access_token":"t0ken-of-the-day","token_type":"Bearer","expires_in":60}"#,
+    );
+    let server = Server::new(&[
+        &granted,
+        &answer("200 OK", b"you are t0ken-of-the-day and client-s3cret&="),
+        &granted,
+        &answer("200 OK", b"again"),
+        &answer("401 No", b"client-s3cret&="),
+        &answer("200 OK", b"{}"),
+        b"",
+    ]);
+    let with = |by: &str| {
+        let secret = format!(r#"{{"file":"{}"}}"#, path.display());
+        format!(
+            r#"{{"method":"post","url":"$/pay","authentication":{{"oauth2":{{"endpoint":"$/token","id":"me","secret":{secret},"authentication":"{by}","scope":"a b","audience":["x"]}}}}}}"#
+        )
+    };
+    let post = with("client_secret_post");
+    assert_eq!(
+        call(&server, &post).unwrap(),
+        r#""you are [secret] and [secret]""#
+    );
+    let seen = server.seen();
+    assert!(seen[0].starts_with("POST /token "), "{}", seen[0]);
+    assert!(
+        seen[0].ends_with("grant_type=client_credentials&client_id=me&client_secret=client-s3cret%26%3D&scope=a%20b&audience=x"),
+        "{}",
+        seen[0]
+    );
+    assert!(
+        seen[1].contains("authorization: Bearer t0ken-of-the-day\r\n"),
+        "{}",
+        seen[1]
+    );
+    let recorded = record(&post.replace('$', "http://a"));
+    assert!(!recorded.contains("s3cret"), "{recorded}");
+    assert_eq!(record(&recorded), recorded);
+    call(&server, &with("client_secret_basic")).unwrap();
+    let basic = format!("authorization: Basic {}", "bWU6Y2xpZW50LXMzY3JldCY9");
+    assert!(server.seen()[2].contains(&basic), "{}", server.seen()[2]);
+    // Without a token nothing was asked of the receiver, so no outcome is unknown.
+    for (code, words) in [
+        (Code::Http400, "no token: POST was answered with status 401"),
+        (
+            Code::SchemaError,
+            "no token: the answer has no `access_token`",
+        ),
+        (Code::Http503, "no token: POST: the connection broke"),
+    ] {
+        let fault = call(&server, &post).unwrap_err();
+        assert!(
+            fault.code == code && fault.detail.starts_with(words),
+            "{fault:?}"
+        );
+    }
+    for (part, field) in [
+        (r#""secret":"plain""#, "secret"),
+        (r#""id":"a:b""#, "id"),
+        (r#""endpoint":"ftp://a""#, "endpoint"),
+        (r#""scope":1"#, "scope"),
+        (r#""other":1"#, "other"),
+    ] {
+        let all = format!(
+            r#"{{"url":"http://a","authentication":{{"oauth2":{{"endpoint":"http://a","id":"me","secret":{{"file":"/s"}},{part}}}}}}}"#
+        );
+        let name = format!(r#""{field}":"#);
+        let once = match all.matches(&name).count() {
+            2 => all.replacen(
+                &all[all.find(&name).unwrap()..all.rfind(&name).unwrap()],
+                "",
+                1,
+            ),
+            _ => all,
+        };
+        assert!(
+            refusal(&once).contains(&format!("oauth2/{field}")),
+            "{once}"
+        );
+    }
+}
+
+#[test]
 fn a_refused_connection_is_told_without_its_address() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -136,6 +136,10 @@ fn reference(given: &Arguments<'_>, value: &Val) -> Result<SecretRef, Fault> {
 }
 
 impl Effect for WebhookSend {
+    fn can_be_left(&self) -> bool {
+        true
+    }
+
     fn about(&self) -> About {
         About {
             checked: false,

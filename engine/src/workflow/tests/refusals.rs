@@ -743,6 +743,51 @@ fn every_problem_of_a_document_is_told_with_its_place_and_path() {
 }
 
 #[test]
+fn no_problem_hides_another_one() {
+    let told = |text: &str| -> Vec<(&'static str, u32, u32)> {
+        let text = format!("{HEAD}{text}");
+        let problems = Definition::check_calling(text.as_bytes(), &["compute"]).unwrap_err();
+        let told = problems.iter().map(|p| (p.code(), p.line, p.column));
+        told.collect()
+    };
+    // Two of one name, a key twice, numbers that are none, an anchor, a tag: all of it is read on.
+    assert_eq!(
+        told(
+            "do:\n- a: {set: {x: 1, x: 2}}\n- a: {set: {x: .nan, y: 1e400}}\n- b: {sett: &n 1}\n- c: !t {set: {1: 2, x: 1}}\n- d: {call: computer}\n"
+        ),
+        [
+            ("AOS-E205", 3, 19),
+            ("AOS-E215", 4, 3),
+            ("AOS-E206", 4, 16),
+            ("AOS-E206", 4, 25),
+            ("AOS-E207", 5, 7),
+            ("AOS-E204", 5, 13),
+            ("AOS-E204", 6, 6),
+            ("AOS-E204", 6, 16),
+            ("AOS-E220", 7, 13),
+        ]
+    );
+    // Each expression of one template, each property that is unknown.
+    assert_eq!(
+        told(
+            "do:\n- a: {set: {x: '${ $no }', y: ['${ | }'], z: '${ .ok }', w: 'so ${ $neither }'}}\n- b: {wait: {second: 1, hour: 2}}\n"
+        ),
+        [
+            ("AOS-E213", 3, 16),
+            ("AOS-E212", 3, 32),
+            ("AOS-E213", 3, 61),
+            ("AOS-E207", 4, 14),
+            ("AOS-E207", 4, 25),
+        ]
+    );
+    // What is wrong with a loop's collection says nothing about its block.
+    assert_eq!(
+        told("do:\n- a: {for: {each: 1, in: .x}, do: [{b: {set: {x: 1}}}]}\n"),
+        [("AOS-E210", 3, 19)]
+    );
+}
+
+#[test]
 fn a_process_says_what_it_is() {
     check(&[
         (

@@ -117,6 +117,14 @@ fn an_authentication_is_one_of_the_documents_or_stands_where_it_is_used() {
         assert_eq!(Value::from_val(found).unwrap().as_str(), expected);
         assert!(member(member(with.val(), "endpoint").unwrap(), "authentication").is_none());
     }
+    let granted = with(
+        "authentication: {oauth2: {authority: 'http://a/', grant: client_credentials, client: {id: me, secret: '${ $secrets.token }'}, scopes: [a, b], audiences: [x]}}",
+    );
+    let found = member(granted.val(), "authentication").unwrap();
+    assert_eq!(
+        Value::from_val(found).unwrap().as_str(),
+        r#"{"oauth2":{"audience":["x"],"endpoint":"http://a/oauth2/token","id":"me","scope":"a b","secret":{"file":"/run/secrets/token"}}}"#
+    );
     for (http, words) in [
         (
             "authentication: {bearer: {token: §abc}}",
@@ -126,7 +134,26 @@ fn an_authentication_is_one_of_the_documents_or_stands_where_it_is_used() {
             "authentication: {basic: {username: u, password: §'${ .p }'}}",
             "a password that is no secret",
         ),
-        ("§authentication: {oauth2: {}}", "`oauth2`"),
+        (
+            "authentication: {§oauth2: {}}",
+            "`oauth2` lacks the property `authority`",
+        ),
+        (
+            "authentication: {oauth2: {authority: 'http://a', grant: §password, client: {id: a}}}",
+            "`grant: password`",
+        ),
+        (
+            "authentication: {oauth2: {authority: 'http://a', grant: client_credentials, client: {id: a, secret: §b}}}",
+            "a client's secret that is no secret",
+        ),
+        (
+            "authentication: {oauth2: {authority: §'http://${ .a }', grant: client_credentials, client: {id: a}}}",
+            "an authority that is computed",
+        ),
+        (
+            "authentication: {oauth2: {§use: token}}",
+            "`use` in `oauth2`",
+        ),
         ("§authentication: {digest: {}}", "`digest`"),
         ("authentication: {use: §other}", "no `other`"),
         (

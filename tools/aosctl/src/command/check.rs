@@ -79,14 +79,11 @@ pub fn check(args: &Check, out: &mut Output) -> Result<Exit, Failure> {
 }
 
 fn problems(bytes: &[u8]) -> Vec<DocumentError> {
-    match Definition::check(bytes) {
-        Err(problems) => problems,
-        Ok(definition) => {
-            let skills = Skills::builtin();
-            let unknown = definition.check_skills(|name| skills.find(name).is_some());
-            unknown.err().into_iter().collect()
-        }
-    }
+    let skills = Skills::builtin();
+    let names: Vec<&str> = skills.names().collect();
+    Definition::check_calling(bytes, &names)
+        .err()
+        .unwrap_or_default()
 }
 
 /// What is wrong, without the place, which has columns of its own.

@@ -57,7 +57,7 @@ pub fn resume(args: &Resume, out: &mut Output) -> Result<Exit, Failure> {
         );
         Job::Resume { tag, run: row.run }
     };
-    // What a step of another run runs is that run's to finish; what is left of them then has none that waits for it.
+    // What a step of another run runs is that run's to finish. Whose caller has ended waits for nobody: it is cancelled.
     let (within, outer): (Vec<_>, Vec<_>) = rows
         .iter()
         .zip(0..)
@@ -69,7 +69,14 @@ pub fn resume(args: &Resume, out: &mut Output) -> Result<Exit, Failure> {
         single,
         stop: &stop,
     };
-    let (outer, within) = (outer.into_iter().map(job), within.into_iter().map(job));
-    let driven = drive.both(&tally, outer, within);
+    let job = &job;
+    let driven = drive.both(&tally, outer.into_iter().map(job), |engine| {
+        let orphans = engine.end_orphans()?;
+        let left = within.into_iter();
+        Ok(left
+            .filter(|(row, _)| orphans.contains(&row.run))
+            .map(job)
+            .collect())
+    });
     driven.finish(&args.log, tally.into_inner(), None, &stop)
 }

@@ -6,8 +6,8 @@ use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::host::{self, Stop, progress};
 use crate::input::{self, Line, Lines};
-use crate::logs;
 use crate::output::{Object, Output};
+use crate::{logs, mail};
 use aos_engine::clock::Clock;
 use aos_engine::engine::{Engine, OnConflict, Request};
 use aos_engine::machine::Ended;
@@ -303,48 +303,50 @@ fn run(args: &Run, out: &mut Output) -> Result<Exit, Failure> {
         budget: None,
     };
     let (send, told) = channel();
-    let summary = std::thread::scope(|scope| {
-        let mut runs = Runs {
-            scope,
-            engine: &engine,
-            template: &template,
-            path: &args.log,
-            stop: &stop,
-            send,
-            told,
-            in_flight: 0,
-            begun: 0,
-            completed: 0,
-            faulted: 0,
-            others: 0,
-            skipped: 0,
-            failure: None,
-        };
-        match (&when, lines) {
-            (When::On(strategy), Some(lines)) => {
-                on_events(args, &mut Gathering::new(strategy), lines, &mut runs, out)?;
+    let summary = mail::during(&args.log, &engine, || {
+        std::thread::scope(|scope| {
+            let mut runs = Runs {
+                scope,
+                engine: &engine,
+                template: &template,
+                path: &args.log,
+                stop: &stop,
+                send,
+                told,
+                in_flight: 0,
+                begun: 0,
+                completed: 0,
+                faulted: 0,
+                others: 0,
+                skipped: 0,
+                failure: None,
+            };
+            match (&when, lines) {
+                (When::On(strategy), Some(lines)) => {
+                    on_events(args, &mut Gathering::new(strategy), lines, &mut runs, out)?;
+                }
+                (When::After(ms), _) => after(args, *ms, last, &mut runs, out)?,
+                _ => ticks(args, &when, last, &mut runs, out)?,
             }
-            (When::After(ms), _) => after(args, *ms, last, &mut runs, out)?,
-            _ => ticks(args, &when, last, &mut runs, out)?,
-        }
-        // Those under way end soon when somebody stops the process, and are told of too.
-        while runs.in_flight > 0 {
-            runs.hear(LOOK_EVERY, out)?;
-        }
-        match runs.failure.take() {
-            Some(failure) => Err(failure),
-            None => Ok((
-                Object::new()
-                    .with("schema", "aos.schedule.v1")
-                    .with("log", args.log.display().to_string())
-                    .with("begun", runs.begun)
-                    .with("completed", runs.completed)
-                    .with("faulted", runs.faulted)
-                    .with("others", runs.others)
-                    .with("skipped", runs.skipped),
-                runs.completed == runs.begun,
-            )),
-        }
+            // Those under way end soon when somebody stops the process, and are told of too.
+            while runs.in_flight > 0 {
+                runs.hear(LOOK_EVERY, out)?;
+            }
+            match runs.failure.take() {
+                Some(failure) => Err(failure),
+                None => Ok((
+                    Object::new()
+                        .with("schema", "aos.schedule.v1")
+                        .with("log", args.log.display().to_string())
+                        .with("begun", runs.begun)
+                        .with("completed", runs.completed)
+                        .with("faulted", runs.faulted)
+                        .with("others", runs.others)
+                        .with("skipped", runs.skipped),
+                    runs.completed == runs.begun,
+                )),
+            }
+        })
     });
     let durable = logs::close(&args.log, engine);
     let (summary, well) = summary?;

@@ -3,7 +3,7 @@
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::output::{Object, Output, talk};
-use crate::{host, input, logs};
+use crate::{host, input, logs, mail};
 use aos_engine::clock::Clock;
 use aos_engine::engine::Signalled;
 use aos_engine::lifecycle;
@@ -135,17 +135,14 @@ pub fn send(args: &Send, out: &mut Output) -> Result<Exit, Failure> {
         event,
         actor: host::user(),
     };
-    match bring(&args.log, &args.run, answer, "event", out)? {
-        Signalled::Taken(_) => Ok(Exit::Yes),
-        Signalled::Already => {
-            talk("the run has this event, of the same source and id, on record already");
-            Ok(Exit::Yes)
-        }
-        Signalled::NotWanted => {
-            talk("the run does not listen for such an event now");
-            Ok(Exit::No)
-        }
+    let told = bring(&args.log, &args.run, answer, "event", out)?;
+    if told.already {
+        talk("the run has this event, of the same source and id, on record already");
+    } else if !told.taken {
+        talk("the run does not listen for such an event now");
+        return Ok(Exit::No);
     }
+    Ok(Exit::Yes)
 }
 
 /// Steers a run.
@@ -156,7 +153,7 @@ pub fn steer(args: &Steer, control: Control, out: &mut Output) -> Result<Exit, F
     let actor = args.actor.clone().unwrap_or_else(host::user);
     let what = control.signal_type();
     let answer = Answer::Control(control, actor);
-    if let Signalled::Already = bring(&args.log, &args.run, answer, what, out)? {
+    if bring(&args.log, &args.run, answer, what, out)?.already {
         talk("the run is suspended already");
     }
     Ok(Exit::Yes)
@@ -168,9 +165,22 @@ fn bring(
     answer: Answer,
     what: &str,
     out: &mut Output,
-) -> Result<Signalled, Failure> {
-    let log = logs::writer(path, None)?;
+) -> Result<mail::Reply, Failure> {
     let failed = failure::store(path);
+    // The log may be open for writing elsewhere, and that process drives its runs.
+    let log = loop {
+        match logs::writer(path, None) {
+            Ok(log) => break log,
+            Err(busy) if busy.code == "AOS-S002" => {
+                let index = logs::reader(path)?.index().map_err(&failed)?;
+                let row = logs::find(path, index.rows.runs.values(), run)?;
+                if let Some(told) = mail::send(path, row.run, &answer)? {
+                    return report(path, &row, what, &told, false, out);
+                }
+            }
+            Err(other) => return Err(other),
+        }
+    };
     let rows = log.rows().map_err(&failed)?;
     let row = logs::find(path, rows.runs.values(), run)?;
     let engine = logs::engine(path, log, Clock::default())?;
@@ -180,23 +190,38 @@ fn bring(
     if let Signalled::Taken(ticket) = &taken {
         engine.log().wait(ticket.clone()).map_err(&failed)?;
     }
-    let is_taken = matches!(taken, Signalled::Taken(_));
-    let durable = logs::close(path, engine)?;
+    let reply = mail::Reply {
+        taken: matches!(taken, Signalled::Taken(_)),
+        already: matches!(taken, Signalled::Already),
+        durable: logs::close(path, engine)?.0,
+    };
+    report(path, &row, what, &reply, true, out)
+}
+
+/// Says what became of it. `left` tells that nobody drives the run.
+fn report(
+    path: &std::path::Path,
+    row: &RunRow,
+    what: &str,
+    reply: &mail::Reply,
+    left: bool,
+    out: &mut Output,
+) -> Result<mail::Reply, Failure> {
     let report = Object::new()
         .with("schema", "aos.signal.v1")
         .with("log", path.display().to_string())
         .with("run", row.run.to_string())
         .with("signal", what)
-        .with("taken", is_taken)
-        .with("already", matches!(taken, Signalled::Already))
-        .with("durable_offset", durable.0);
+        .with("taken", reply.taken)
+        .with("already", reply.already)
+        .with("durable_offset", reply.durable);
     out.object(&report)?;
-    if is_taken && what != Control::Suspend.signal_type() {
+    if left && reply.taken && what != Control::Suspend.signal_type() {
         talk(&format!(
             "on record; to go on: aosctl resume {} {}",
             failure::argument(path),
             row.run
         ));
     }
-    Ok(taken)
+    Ok(*reply)
 }

@@ -289,3 +289,71 @@ do: [{call: {run: {workflow: {namespace: tests, name: hour}}}}]
     let report = place.aosctl("-o json replay o.aos").exits(0).json();
     assert_eq!(report["verdict"], "match");
 }
+
+/// Starts a run of `tasks` in a process of its own, and waits until it waits.
+fn driven(place: &Place, tasks: &str) -> Child {
+    place.write(
+        "live.yaml",
+        format!(
+            "document: {{dsl: '1.0.3', namespace: test, name: live, version: '1.0.0'}}\ndo:\n{tasks}"
+        ),
+    );
+    let command = "-o json run live.yaml --log w.aos --key k";
+    let mut child = place.start(command, Stdio::null());
+    place.until(&mut child, "w.aos", |reader| {
+        let index = reader.index().unwrap();
+        let mut rows = index.rows.runs.values();
+        rows.any(|row| row.status == RunStatus::Waiting)
+    });
+    child
+}
+
+const LISTENS: &str = "
+  - race:
+      fork:
+        compete: true
+        branches:
+          - hear: { listen: { to: { one: { with: { type: paid } } } } }
+          - long: { wait: PT1H }
+";
+
+#[test]
+fn what_is_sent_to_a_run_reaches_the_process_that_drives_it() {
+    let place = Place::new();
+    let child = driven(&place, LISTENS);
+    let said = place.aosctl("event send w.aos k --type other").exits(1);
+    assert_eq!(said.json()["taken"], false);
+    let said = place
+        .aosctl("event send w.aos k --type paid --id 1 --data {\"sum\":7}")
+        .exits(0);
+    assert_eq!(said.json()["taken"], true);
+    let said = Said::new("run", child.wait_with_output().unwrap()).exits(0);
+    assert_eq!(said.json()["output"][0]["sum"], 7);
+    place.aosctl("replay w.aos").exits(0);
+    assert!(!place.path("w.aos/mail").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_run_is_cancelled_while_a_process_drives_it() {
+    let place = Place::new();
+    let child = driven(&place, "  - long: { wait: PT1H }\n");
+    let said = place.aosctl("cancel w.aos k --actor ada").exits(0);
+    assert_eq!(said.json()["taken"], true);
+    let said = Said::new("run", child.wait_with_output().unwrap()).exits(0);
+    assert_eq!(said.json()["status"], "cancelled");
+    assert_eq!(said.json()["error"]["detail"], "cancelled by ada");
+    place.aosctl("replay w.aos").exits(0);
+}
+
+#[test]
+fn a_run_is_suspended_while_a_process_drives_it() {
+    let place = Place::new();
+    let child = driven(&place, "  - long: { wait: PT1H }\n");
+    let said = place.aosctl("suspend w.aos k").exits(0);
+    assert_eq!(said.json()["taken"], true);
+    let said = Said::new("run", child.wait_with_output().unwrap());
+    assert_eq!(said.json()["status"], "suspended");
+    let said = place.aosctl("suspend w.aos k").exits(0);
+    assert_eq!(said.json()["already"], true);
+    place.aosctl("replay w.aos").exits(0);
+}
