@@ -10,9 +10,10 @@ use super::locate::Track;
 use super::report::EventRef;
 use crate::error::Error;
 use crate::reexecute::LogValues;
-use aos_engine::history;
+use aos_engine::history::{self, Values};
 use aos_engine::value::{Val, Value, as_text, member, object, text};
 use aos_format::frame::Kind;
+use aos_store::StoredRecord;
 use serde::{Deserialize, Serialize};
 
 /// Records that are looked at behind an event for the last step and context, where there is no checkpoint.
@@ -65,7 +66,7 @@ fn state(
     while (data.is_none() || context.is_none()) && seq >= lowest {
         let Some(record) = track.nth(seq)? else { break };
         if record.kind() == Some(Kind::Checkpoint) && context.is_none() {
-            context = checkpointed(input, &record);
+            context = checkpointed(track, input, &record, here.lane)?;
         } else if record.kind() == Some(Kind::Step)
             && let Some(step) = read(track, seq)?
         {
@@ -96,16 +97,48 @@ fn state(
     Ok((here, folded))
 }
 
-/// The context in a checkpoint's state.
-fn checkpointed(input: &Input<'_>, record: &aos_store::StoredRecord) -> Option<Val> {
+/// The context of a lane in a checkpoint's state; that of the first lane where the checkpoint does not know the lane.
+fn checkpointed(
+    track: &mut Track<'_>,
+    input: &Input<'_>,
+    record: &StoredRecord,
+    lane: u64,
+) -> Result<Option<Val>, Error> {
     let values = LogValues(input);
-    let saved = history::recorded_value(&values, record, Kind::Checkpoint, "state").ok()?;
-    // Numbers of a state stand in it as text.
-    let at = as_text(member(member(saved.val(), "state")?, "context")?)?;
-    let Val::Arr(table) = member(saved.val(), "values")? else {
-        return None;
+    let values: &dyn Values = &values;
+    let Ok(saved) = history::recorded_value(values, record, Kind::Checkpoint, "state") else {
+        return Ok(None);
     };
-    member(table.get(at.parse::<usize>().ok()?)?, "json").cloned()
+    let list = |val: &Val, name: &str| match member(val, name) {
+        Some(Val::Arr(list)) => list.to_vec(),
+        _ => Vec::new(),
+    };
+    // Numbers of a state stand in it as text.
+    let number = |val: &Val, name: &str| as_text(member(val, name)?)?.parse::<u64>().ok();
+    let lanes = member(saved.val(), "state").map_or_else(Vec::new, |state| list(state, "lanes"));
+    let own = lanes.iter().find(|known| number(known, "id") == Some(lane));
+    let Some(at) = own
+        .or(lanes.first())
+        .and_then(|lane| number(lane, "context"))
+    else {
+        return Ok(None);
+    };
+    let table = list(saved.val(), "values");
+    let Some(entry) = usize::try_from(at).ok().and_then(|at| table.get(at)) else {
+        return Ok(None);
+    };
+    if let Some(json) = member(entry, "json") {
+        return Ok(Some(json.clone()));
+    }
+    let slot = number(entry, "slot").and_then(|slot| u8::try_from(slot).ok());
+    let (Some(seq), Some(slot)) = (number(entry, "seq"), slot) else {
+        return Ok(None);
+    };
+    let Some(stored) = track.nth(seq)? else {
+        return Ok(None);
+    };
+    let value = history::placed_value(values, &stored, slot);
+    Ok(value.ok().map(|(value, _)| value.val().clone()))
 }
 
 /// Finds the first event of a run after which `holds` is false, given that it stays so: bisection over the history.

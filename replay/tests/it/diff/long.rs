@@ -2,12 +2,13 @@
 
 use super::planted::{Dice, honest, make};
 use super::recorder::{Make, Part, Written, skills};
+use aos_engine::value::{Val, Value, member};
 use aos_format::digest::Digest;
 use aos_format::event::{Event, Seal, VALUE_JSON, ValueRef};
 use aos_format::frame::Kind;
 use aos_format::offset::Stride;
 use aos_replay::diff::{
-    Authenticate, Authenticated, Class, Input, Options, Report, Status, Verdict, diff,
+    Authenticate, Authenticated, Class, Input, Options, Report, Status, Verdict, bisect, diff,
 };
 
 fn options() -> Options<'static> {
@@ -184,6 +185,27 @@ fn a_run_that_is_not_too_long_is_read_whole_where_no_checkpoint_stands() {
         let derived = report.causes[0].experiment.as_ref().unwrap().events;
         assert_eq!(derived > 1_200, whole, "{derived} events");
     }
+}
+
+#[test]
+fn a_context_that_was_set_long_ago_is_taken_from_the_checkpoint() {
+    let [mut make, _] = long([true, false]);
+    let keep = "do:\n- keep: {set: '${ . }', export: {as: '${ {kept: 7} }'}}\n- walk";
+    make.document = LOOP.replacen("do:\n- walk", keep, 1);
+    let written = make.log();
+    let reader = written.reader();
+    let input = Input::log("a.aos", &reader, Authenticate::Sealed, 1).unwrap();
+    let run = input.run(written.run).unwrap();
+    let mut states = 0;
+    let mut holds = |state: &Value| {
+        let context = member(state.val(), "context").unwrap();
+        states += 1;
+        Ok(member(context, "kept") == Some(&Val::from(7_isize)))
+    };
+    let found = bisect(&input, run, &mut holds).unwrap();
+    assert_eq!((found.bad, found.tests), (None, 1), "it holds to the end");
+    assert_eq!(states, 1);
+    assert!(found.reads < 200, "{} reads", found.reads);
 }
 
 #[test]
