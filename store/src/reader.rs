@@ -306,10 +306,13 @@ impl LogReader {
     pub fn tail(&self) -> Result<Tail, Error> {
         let mut before = None;
         for _ in 0..PASSES_MAX {
+            let word = self.durable_word()?;
             let tail = self.tail_once()?;
-            // While the writer lives its word excuses what stands beyond; else two passes must agree.
-            if tail.writer_alive && tail.state == TailState::Clean || before.as_ref() == Some(&tail)
-            {
+            // Zeros where the next group belongs were the end when they were read, and a word that is still the same says that
+            // nobody has gone on since. What is not clean may be half of what a writer was at: two passes must agree.
+            let clean = tail.state == TailState::Clean
+                && (tail.writer_alive || self.durable_word()? == word);
+            if clean || before.as_ref() == Some(&tail) {
                 *self.tail.lock() = Some(tail.clone());
                 return Ok(tail);
             }

@@ -28,8 +28,10 @@ use aos_format::wire::crc32;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes read at once while walking.
+/// Bytes read at once while walking: more than a group has, but for one long record.
 const WINDOW_LEN: u64 = 2 << 20;
+/// Bytes read at once where a walk begins.
+const LOOK_LEN: u64 = 256 << 10;
 
 /// Reads groups one after the other, through a window of bytes that it keeps.
 pub(crate) struct Walker {
@@ -97,7 +99,7 @@ impl Walker {
 
     /// Forgets bytes read before, which a writer may have changed since.
     pub(crate) fn refresh(&mut self) {
-        self.window = Aligned::zeroed(0);
+        self.window = std::mem::take(&mut self.window).reused(0);
     }
 
     /// Opens the segment at `start`, if it is there and of the right length.
@@ -105,7 +107,7 @@ impl Walker {
         if self.file.as_ref().is_some_and(|(at, _)| *at == start) {
             return Ok(None);
         }
-        self.window = Aligned::zeroed(0);
+        self.refresh();
         match self.segments.file(start)? {
             SegmentFile::Present(file) => {
                 self.file = Some((start, file));
@@ -123,9 +125,12 @@ impl Walker {
         assert!(keep >= *start && at >= keep && at.plus(len) <= segment_end);
         let window_end = self.window_at.plus(self.window.len() as u64);
         if self.window_at > keep || at.plus(len) > window_end {
-            let ahead = keep.plus(WINDOW_LEN).min(self.limit).min(segment_end);
+            // Who only looks at one place needs little; who goes on, or is in a long group, needs more.
+            let goes_on = self.window_at <= keep && keep <= window_end && !self.window.is_empty();
+            let len_ahead = if goes_on { WINDOW_LEN } else { LOOK_LEN };
+            let ahead = keep.plus(len_ahead).min(self.limit).min(segment_end);
             let end = at.plus(len).max(ahead);
-            let mut window = Aligned::zeroed((end.0 - keep.0) as usize);
+            let mut window = std::mem::take(&mut self.window).reused((end.0 - keep.0) as usize);
             file.read_exact_at(&mut window, keep.0 - start.0)?;
             (self.window, self.window_at) = (window, keep);
         }
@@ -360,43 +365,61 @@ impl Walker {
 
     /// The first byte from `from` to the end of its segment that is not zero.
     pub(crate) fn first_nonzero(&mut self, from: Offset) -> Result<Option<Offset>, Error> {
-        let start = self.stride().segment_start(from);
-        if self.enter(start)?.is_some() {
-            return Ok(None);
-        }
-        let end = self.stride().segment_end(from);
-        let mut at = from;
-        while at < end {
-            let len = (end.0 - at.0).min(4096);
-            let bytes = self.bytes(at, at, len)?;
-            if !is_zero(bytes) {
-                let first = bytes.iter().position(|&b| b != 0);
-                return Ok(first.map(|index| at.plus(index as u64)));
-            }
-            at = at.plus(len);
-        }
-        Ok(None)
+        self.nonzero(from, 4096, |bytes| {
+            bytes
+                .iter()
+                .position(|&b| b != 0)
+                .map(|first| (first, true))
+        })
     }
 
     /// The last byte from `from` to the end of its segment that is not zero.
     pub(crate) fn last_nonzero(&mut self, from: Offset) -> Result<Option<Offset>, Error> {
+        self.nonzero(from, WINDOW_LEN, |bytes| {
+            bytes
+                .iter()
+                .rposition(|&b| b != 0)
+                .map(|last| (last, false))
+        })
+    }
+
+    /// Looks through what is not zero from `from` to the end of its segment, `step` bytes at a time. `found` is given bytes that
+    /// are not all zero and says which is meant, and whether that is the answer. Holes are not read: they are zeros.
+    fn nonzero(
+        &mut self,
+        from: Offset,
+        step: u64,
+        found: impl Fn(&[u8]) -> Option<(usize, bool)>,
+    ) -> Result<Option<Offset>, Error> {
         let start = self.stride().segment_start(from);
         if self.enter(start)?.is_some() {
             return Ok(None);
         }
         let end = self.stride().segment_end(from);
-        let mut last = None;
-        let mut at = from;
+        let (mut at, mut answer) = (from, None);
         while at < end {
-            let len = (end.0 - at.0).min(WINDOW_LEN);
+            let (_, file) = self.file.as_ref().expect("a segment was entered before");
+            match file.data_from(at.0 - start.0)? {
+                Some(data) => at = start.plus(data),
+                None => break,
+            }
+            if at >= end {
+                break;
+            }
+            let len = (end.0 - at.0).min(step);
             let bytes = self.bytes(at, at, len)?;
             if !is_zero(bytes) {
-                let back = bytes.iter().rposition(|&b| b != 0);
-                last = back.map(|index| at.plus(index as u64)).or(last);
+                let Some((index, is_it)) = found(bytes) else {
+                    break;
+                };
+                answer = Some(at.plus(index as u64));
+                if is_it {
+                    break;
+                }
             }
             at = at.plus(len);
         }
-        Ok(last)
+        Ok(answer)
     }
 
     /// The first whole group between `from` and `to` that cannot be the one that follows `position`: proof that something

@@ -157,6 +157,17 @@ pub trait File: Send + Sync + fmt::Debug {
     /// `Full`, `ReadOnly`, `Io`. After an error any part of `buf` may have been written.
     fn write_all_at(&self, buf: &[u8], at: u64) -> Result<(), Error>;
 
+    /// Where the next byte stands, from `from` on, that may be another than zero: what is before it is a hole, which has no
+    /// bytes and reads as zeros. `None` when nothing but a hole is left. Where it cannot be told, that is `from` itself.
+    ///
+    /// A hole is as sure as a read: both are what the file system has at that moment.
+    ///
+    /// # Errors
+    /// When the file cannot be looked at.
+    fn data_from(&self, from: u64) -> Result<Option<u64>, Error> {
+        Ok(Some(from))
+    }
+
     /// Makes everything written so far durable, a changed length included.
     ///
     /// # Errors

@@ -177,6 +177,18 @@ fn sync_data_once(file: &fs::File) -> io::Result<()> {
     sync_all_once(file)
 }
 
+/// Whether the file system is one that looks for data also in what it has not written out yet: others are read. That ext4,
+/// XFS, Btrfs and tmpfs do was looked up in their sources; some others have called fresh data a hole.
+#[cfg(target_os = "linux")]
+fn tells_holes(file: &fs::File) -> bool {
+    const EXT: u64 = 0xef53;
+    const XFS: u64 = 0x5846_5342;
+    const BTRFS: u64 = 0x9123_683e;
+    const TMPFS: u64 = 0x0102_1994;
+    let kind = rustix::fs::fstatfs(file).map(|found| found.f_type as u64 & 0xffff_ffff);
+    matches!(kind, Ok(EXT | XFS | BTRFS | TMPFS))
+}
+
 /// Reads until `buf` is full or the file ends, whatever breaks off in between; the number of bytes read.
 fn fill_from(
     mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
@@ -332,6 +344,21 @@ impl File for RealFile {
             unlent => unlent,
         };
         self.file.write_all_at(buf, at).map_err(self.fail("write"))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn data_from(&self, from: u64) -> Result<Option<u64>, Error> {
+        self.in_bounds("look for data in", 0, from)?;
+        if !tells_holes(&self.file) {
+            return Ok(Some(from));
+        }
+        Ok(
+            match rustix::fs::seek(&*self.file, rustix::fs::SeekFrom::Data(from)) {
+                Ok(at) => Some(at.max(from)),
+                Err(Errno::NXIO) => None,
+                Err(_cannot_tell) => Some(from),
+            },
+        )
     }
 
     fn sync_data(&self) -> Result<(), Error> {

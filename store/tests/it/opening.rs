@@ -262,3 +262,32 @@ fn a_file_opened_for_reading_is_enough_for_readers() {
     assert!(file.write_all_at(b"x", 0).is_err());
     assert!(reader(&disk).index().is_ok());
 }
+
+#[test]
+fn what_was_never_written_is_not_read_to_know_where_the_log_ends() {
+    let disk = SimDisk::new();
+    let options = Options {
+        stride: Stride::from_log2(28).unwrap(),
+        ..options()
+    };
+    let (log, _) = Log::open(Arc::new(disk.clone()), path(), &options).unwrap();
+    log.close().unwrap();
+    let before = disk.reads();
+    let tail = reader(&disk).tail().unwrap();
+    assert_eq!(tail.state, TailState::Clean);
+    let reads = disk.reads() - before;
+    assert!(reads < 20, "{reads} reads of a segment of 256 MiB");
+    // A byte in the middle of it is found as before.
+    let segment = path().join("segments").join("00000000000000000000.seg");
+    disk.poke_at(&segment, &[1], 200 << 20).unwrap();
+    let tail = reader(&disk).tail().unwrap();
+    assert!(
+        matches!(tail.state, TailState::Damage(_)),
+        "{:?}",
+        tail.state
+    );
+    assert_eq!(
+        kind(Log::open(Arc::new(disk), path(), &options)),
+        ErrorKind::Damaged
+    );
+}

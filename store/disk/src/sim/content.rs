@@ -77,6 +77,12 @@ impl Content {
         self.len
     }
 
+    /// Where the next allocated byte stands.
+    pub(super) fn data_from(&self, from: u64) -> Option<u64> {
+        let (page, _) = self.pages.range(from / PAGE..).next()?;
+        Some(from.max(page * PAGE)).filter(|at| *at < self.len)
+    }
+
     /// Bytes allocated, in whole pages.
     pub(super) fn allocated(&self) -> u64 {
         self.pages.len() as u64 * PAGE

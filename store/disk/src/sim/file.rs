@@ -103,6 +103,13 @@ impl File for SimFile {
         state.lock().write(*ino, path, buf, at)
     }
 
+    fn data_from(&self, from: u64) -> Result<Option<u64>, Error> {
+        let Handle { state, ino, path } = &self.handle;
+        let mut state = state.lock();
+        state.begin_look("look for data in", path)?;
+        Ok(state.file(*ino).live.data_from(from))
+    }
+
     fn sync_data(&self) -> Result<(), Error> {
         let Handle { state, ino, path } = &self.handle;
         state.lock().sync(OpKind::SyncData, *ino, path)

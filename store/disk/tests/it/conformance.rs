@@ -81,6 +81,48 @@ fn length_can_grow_as_a_hole_and_shrink() {
 }
 
 #[test]
+fn what_is_passed_over_as_a_hole_is_zeros_also_before_it_is_synced() {
+    on_both(|disk, base| {
+        let file = disk.open(&base.join("a"), OpenMode::CreateNew).unwrap();
+        let len = 1 << 20;
+        file.set_len(len).unwrap();
+        for (at, bytes) in [(700_001, b"x".as_slice()), (40_000, b"yz"), (len - 1, b"e")] {
+            file.write_all_at(bytes, at).unwrap();
+        }
+        let mut all = vec![0; len as usize];
+        file.read_exact_at(&mut all, 0).unwrap();
+        for from in (0..len)
+            .step_by(1009)
+            .chain([40_000, 40_001, 700_001, 700_002, len - 1])
+        {
+            let data = file.data_from(from).unwrap().unwrap_or(len);
+            assert!(data >= from && data <= len);
+            let passed = &all[from as usize..data as usize];
+            assert!(
+                passed.iter().all(|byte| *byte == 0),
+                "from {from} to {data}"
+            );
+        }
+        assert_eq!(file.data_from(len - 1).unwrap(), Some(len - 1));
+    });
+}
+
+#[test]
+fn a_hole_that_was_never_written_is_told_by_the_simulated_disk() {
+    let disk = SimDisk::new();
+    let file = disk.open(Path::new("/a"), OpenMode::CreateNew).unwrap();
+    file.set_len(1 << 20).unwrap();
+    assert_eq!(file.data_from(0).unwrap(), None);
+    file.write_all_at(&[0], 5 << 12).unwrap();
+    assert_eq!(
+        file.data_from(0).unwrap(),
+        Some(5 << 12),
+        "zeros that were written are read"
+    );
+    assert_eq!(file.data_from(6 << 12).unwrap(), None);
+}
+
+#[test]
 fn impossible_offsets_are_refused() {
     on_both(|disk, base| {
         let file = disk.open(&base.join("a"), OpenMode::CreateNew).unwrap();
