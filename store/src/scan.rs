@@ -5,10 +5,10 @@ use crate::error::{Error, Finding};
 use crate::group::{Group, Position, Step};
 use crate::place::Bytes;
 use crate::reader::LogReader;
-use crate::stored::StoredRecord;
+use crate::stored::{ReadFrom, StoredRecord};
 use crate::walk::Walker;
 use aos_format::controls::{self, Control};
-use aos_format::offset::{Offset, segment_file_name};
+use aos_format::offset::Offset;
 use std::collections::VecDeque;
 
 pub(crate) enum Resolved {
@@ -88,7 +88,7 @@ impl<'a> Scan<'a> {
                 for frame in group.records().filter(|frame| frame.offset >= self.from) {
                     let body = Aligned::copy_of(self.groups.walker.body(frame)?);
                     let start = self.reader.identity().stride.segment_start(frame.offset);
-                    let file = segment_file_name(start);
+                    let file = ReadFrom::Segment(start);
                     records.push(StoredRecord::new(*frame, Bytes::Owned(body), file, false));
                 }
                 self.held = Some(records);

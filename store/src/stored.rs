@@ -13,13 +13,21 @@ use std::fmt;
 pub struct StoredRecord {
     header: FrameHeader,
     bytes: Bytes,
-    file: String,
+    file: ReadFrom,
     pending: bool,
+}
+
+/// The file a record was read from, for messages: its name is made only when somebody asks.
+pub(crate) enum ReadFrom {
+    /// The segment that begins there.
+    Segment(Offset),
+    /// A file of that name.
+    Named(Box<str>),
 }
 
 impl StoredRecord {
     /// `bytes` is the padded body, already checked against the header.
-    pub(crate) fn new(header: FrameHeader, bytes: Bytes, file: String, pending: bool) -> Self {
+    pub(crate) fn new(header: FrameHeader, bytes: Bytes, file: ReadFrom, pending: bool) -> Self {
         StoredRecord {
             header,
             bytes,
@@ -64,7 +72,8 @@ impl StoredRecord {
         let body = body.unwrap_or_default();
         header.check_body(body).map_err(damaged)?;
         let bytes = Bytes::Owned(Aligned::copy_of(body));
-        Ok(StoredRecord::new(header, bytes, file.into(), false))
+        let file = ReadFrom::Named(file.into());
+        Ok(StoredRecord::new(header, bytes, file, false))
     }
 
     /// The same record, known to be in the last group.
@@ -129,7 +138,10 @@ impl StoredRecord {
             code: code::DAMAGED,
             offset: self.header.offset,
             length: Some(self.header.frame_len()),
-            file: self.file.clone(),
+            file: match &self.file {
+                ReadFrom::Segment(start) => segment_file_name(*start),
+                ReadFrom::Named(name) => name.to_string(),
+            },
             expected: expected.into(),
             found,
         }
@@ -191,7 +203,7 @@ pub(crate) fn read_frame(
     Ok(StoredRecord::new(
         header,
         bytes,
-        segment_file_name(start),
+        ReadFrom::Segment(start),
         false,
     ))
 }

@@ -24,7 +24,7 @@ use crate::pruned::Pruned;
 use crate::reader::LogReader;
 use crate::recovery::{create_directories, list_root, write_new};
 use crate::renew;
-use crate::stored::StoredRecord;
+use crate::stored::{ReadFrom, StoredRecord};
 use aos_disk::{Disk, File, OpenMode};
 use aos_format::digest::{Digest, Hasher};
 use aos_format::event::{Decision, Event, Mark, VALUE_JSON, ValueRef};
@@ -293,7 +293,7 @@ impl<'a> Salvage<'a> {
         let record = StoredRecord::new(
             *frame,
             Bytes::Owned(Aligned::copy_of(body)),
-            self.damaged.place.root.display().to_string(),
+            ReadFrom::Named(self.damaged.place.root.display().to_string().into()),
             false,
         );
         match standing {
