@@ -3,7 +3,7 @@
 use crate::catalogue::{Catalogue, CatalogueState};
 use crate::error::Error;
 use crate::place::Place;
-use crate::prepare::{Failure, prepare};
+use crate::prepare::{Ahead, Failure, prepare};
 use crate::queue::Encoded;
 use crate::recovery::{TailCut, recover};
 use crate::shared::Shared;
@@ -154,6 +154,12 @@ impl Log {
             Err(Failure::Clean(error)) => return Err(error),
             Err(Failure::Poison(why)) => return Err(Error::OutcomeUnknown { why }),
         };
+        let start = identity.stride.segment_start(next);
+        let active = Ahead {
+            file: file.clone(),
+            start,
+            filled: next.0 - start.0,
+        };
         let writer = Writer::new(
             identity,
             recovered.epoch,
@@ -166,7 +172,7 @@ impl Log {
             identity,
             recovered.segments,
             catalogue,
-            writer,
+            (writer, active),
             recovered.position.end,
             options,
         ));

@@ -4,11 +4,11 @@ use crate::catalogue::Catalogue;
 use crate::error::Error;
 use crate::log::{Mode, Options};
 use crate::place::{Place, Segments};
-use crate::prepare::{Failure, prepare};
+use crate::prepare::{Ahead, Failure, Filled, prepare, wanted};
 use crate::queue::Queue;
 use crate::seal::Sealer;
 use crate::streams::{Cell, Streams};
-use crate::threads::{Seal, Threads};
+use crate::threads::{Chores, Seal, Threads};
 use crate::writer::Writer;
 use aos_disk::File;
 use aos_format::offset::Offset;
@@ -37,6 +37,10 @@ pub(crate) struct Shared {
     failure: Mutex<Option<Error>>,
     /// Held while a segment is made ahead.
     preparing: Mutex<()>,
+    /// Zeros ahead of the tail. Taken before `preparing`.
+    pub(crate) filled: Mutex<Filled>,
+    /// Where they end, as far as the keeper knows, or how far it was sent in vain.
+    pub(crate) zeros_end: AtomicU64,
     /// Records and bytes written since the catalogue's last commit.
     records_behind: AtomicU64,
     bytes_behind: AtomicU64,
@@ -63,7 +67,7 @@ impl Shared {
         identity: Identity,
         segments: Arc<Segments>,
         catalogue: Catalogue,
-        writer: Writer,
+        (writer, active): (Writer, Ahead),
         durable: Offset,
         options: &Options,
     ) -> Shared {
@@ -82,6 +86,8 @@ impl Shared {
             poison: OnceLock::new(),
             failure: Mutex::new(None),
             preparing: Mutex::new(()),
+            zeros_end: AtomicU64::new(active.end().0),
+            filled: Mutex::new(Filled { active, next: None }),
             records_behind: AtomicU64::new(0),
             bytes_behind: AtomicU64::new(0),
             catalogue_every: (
@@ -142,6 +148,11 @@ impl Shared {
         prepared
     }
 
+    /// Zeros end there.
+    pub(crate) fn filled_up_to(&self, end: Offset) {
+        self.zeros_end.fetch_max(end.0, Ordering::AcqRel);
+    }
+
     pub(crate) fn catalogue_is_due(&self) -> bool {
         let (records, bytes) = self.catalogue_every;
         (self.records_behind.load(Ordering::Relaxed) >= records
@@ -199,14 +210,17 @@ impl Shared {
                 threads.wrote();
                 let due = self.catalogue_is_due();
                 let ahead = used > self.identity.stride.bytes() / 2;
+                let (least, zeros) = wanted(segment.plus(used));
+                let fill = self.zeros_end.load(Ordering::Acquire) < least.0;
                 let seal = self.sealer.is_some()
                     && self.sealed_segment.swap(segment.0, Ordering::Relaxed) != segment.0;
-                if due || ahead || seal {
-                    threads.keep(
-                        due,
-                        ahead.then(|| self.identity.stride.segment_end(segment)),
-                        seal.then_some(Seal::Segments),
-                    );
+                if due || ahead || fill || seal {
+                    threads.keep(Chores {
+                        commit: due,
+                        prepare: ahead.then(|| self.identity.stride.segment_end(segment)),
+                        zeros: fill.then_some(zeros),
+                        seal: seal.then_some(Seal::Segments),
+                    });
                 }
             }
             None if self.catalogue_is_due() => self.keep_catalogue(),

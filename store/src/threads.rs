@@ -30,9 +30,20 @@ type Job = fn(&Shared, &Threads);
 struct Orders {
     stop: bool,
     wake: bool,
-    commit: bool,
-    prepare: Option<Offset>,
-    seal: Option<Seal>,
+    chores: Chores,
+}
+
+/// What the keeper is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Chores {
+    /// Commit the catalogue.
+    pub(crate) commit: bool,
+    /// Make the segment that begins there.
+    pub(crate) prepare: Option<Offset>,
+    /// Write zeros up to there.
+    pub(crate) zeros: Option<Offset>,
+    /// Seal.
+    pub(crate) seal: Option<Seal>,
 }
 
 /// How far to seal.
@@ -110,11 +121,13 @@ impl Threads {
     }
 
     /// Orders for the keeper.
-    pub(crate) fn keep(&self, commit: bool, prepare: Option<Offset>, seal: Option<Seal>) {
+    pub(crate) fn keep(&self, chores: Chores) {
         let mut orders = self.orders.lock();
-        orders.seal = orders.seal.max(seal);
-        orders.commit |= commit;
-        orders.prepare = prepare.or(orders.prepare);
+        let known = &mut orders.chores;
+        known.seal = known.seal.max(chores.seal);
+        known.commit |= chores.commit;
+        known.prepare = chores.prepare.or(known.prepare);
+        known.zeros = known.zeros.max(chores.zeros);
         self.for_keeper.notify_one();
     }
 }
@@ -164,7 +177,10 @@ fn write(shared: &Shared, threads: &Threads) {
             last = shared.prove(last);
         }
         if idle_long && !wrote && shared.sealer.is_some() {
-            threads.keep(false, None, Some(Seal::All));
+            threads.keep(Chores {
+                seal: Some(Seal::All),
+                ..Chores::default()
+            });
         }
         if shared.poison().is_some() {
             return;
@@ -174,32 +190,27 @@ fn write(shared: &Shared, threads: &Threads) {
 
 fn keep(shared: &Shared, threads: &Threads) {
     loop {
-        let (commit, prepare, seal) = {
+        let chores = {
             let mut orders = threads.orders.lock();
-            while !orders.stop
-                && !orders.commit
-                && orders.prepare.is_none()
-                && orders.seal.is_none()
-            {
+            while !orders.stop && orders.chores == Chores::default() {
                 threads.for_keeper.wait(&mut orders);
             }
             if orders.stop {
                 return;
             }
-            (
-                std::mem::take(&mut orders.commit),
-                orders.prepare.take(),
-                orders.seal.take(),
-            )
+            std::mem::take(&mut orders.chores)
         };
-        if let Some(start) = prepare {
+        if let Some(end) = chores.zeros {
+            shared.fill_ahead(end);
+        }
+        if let Some(start) = chores.prepare {
             // The writer meets the same failure when it needs the segment, and tells it to whom it concerns.
             let _met_again = shared.prepare(start);
         }
-        if commit && shared.catalogue_is_due() {
+        if chores.commit && shared.catalogue_is_due() {
             shared.keep_catalogue();
         }
-        if let Some(how_far) = seal {
+        if let Some(how_far) = chores.seal {
             // A log that cannot be read there says so to whoever reads; closing tries again.
             let _met_again = shared.seal(how_far == Seal::All);
         }

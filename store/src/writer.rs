@@ -13,7 +13,7 @@
 use crate::error::Error;
 use crate::group::Position;
 use crate::lock::LockFile;
-use crate::prepare::{Failure, fill, poison};
+use crate::prepare::{Ahead, Failure, poison};
 use crate::queue::{Encoded, Item, Load, Slot};
 use crate::shared::Shared;
 use aos_disk::File;
@@ -78,10 +78,8 @@ pub(crate) struct Writer {
     segment: Offset,
     /// Where the next group begins; the segment's start before its first.
     tail: Offset,
-    /// Bytes of the segment that were written or zeroed by this writer.
+    /// Bytes of the segment that were written or zeroed, as far as this writer has looked.
     filled: u64,
-    /// The next segment, once it is prepared, and how many of its bytes were zeroed.
-    next: Option<(Arc<dyn File>, u64)>,
     group: u64,
     commit_crc: u32,
     /// Whether the last group was empty.
@@ -111,7 +109,6 @@ impl Writer {
             segment,
             tail,
             filled: tail.0 - segment.0,
-            next: None,
             group: position.group,
             commit_crc: position.commit_crc,
             last_empty: false,
@@ -345,7 +342,7 @@ impl Writer {
             assert!(self.fits_segment(len), "a new segment holds any record");
         }
         let need = self.next_frame().0 + len + COMMIT_LEN - self.segment.0 + beyond;
-        self.fill(need.min(self.stride().bytes()))?;
+        self.fill(shared, need.min(self.stride().bytes()))?;
         if need > self.stride().bytes() {
             self.ready_next(shared, SEGMENT_HEADER_LEN + beyond)?;
         }
@@ -355,18 +352,24 @@ impl Writer {
     /// Prepares the next segment, with blocks for its first `need` bytes, before this one is full.
     fn ready_next(&mut self, shared: &Shared, need: u64) -> Result<(), Failure> {
         let next = self.stride().segment_end(self.segment);
-        let (file, filled) = match &self.next {
-            Some(next) => next.clone(),
-            None => (shared.prepare(next)?, 0),
-        };
-        let need = need.min(self.stride().bytes());
-        let filled = fill(&*file, next, self.stride(), filled, need)?;
-        self.next = Some((file, filled));
-        Ok(())
+        let mut filled = shared.filled.lock();
+        if filled.next.is_none() {
+            filled.next = Some(shared.next_segment(next)?);
+        }
+        let ahead = filled.next.as_mut().expect("it was put there");
+        assert!(ahead.start == next, "the segment behind the active one");
+        ahead.fill(self.stride(), need.min(self.stride().bytes()))
     }
 
-    fn fill(&mut self, need: u64) -> Result<(), Failure> {
-        self.filled = fill(&*self.file, self.segment, self.stride(), self.filled, need)?;
+    fn fill(&mut self, shared: &Shared, need: u64) -> Result<(), Failure> {
+        if need > self.filled {
+            let mut filled = shared.filled.lock();
+            assert!(filled.active.start == self.segment, "the active segment");
+            let outcome = filled.active.fill(self.stride(), need);
+            self.filled = filled.active.filled;
+            shared.filled_up_to(filled.active.end());
+            outcome?;
+        }
         Ok(())
     }
 
@@ -474,7 +477,7 @@ impl Writer {
         let stride = self.stride();
         let next = stride.segment_end(self.segment);
         self.ready_next(shared, SEGMENT_HEADER_LEN + len + COMMIT_LEN)?;
-        self.fill(self.tail.0 - self.segment.0 + SEGMENT_END_GROUP_LEN)?;
+        self.fill(shared, self.tail.0 - self.segment.0 + SEGMENT_END_GROUP_LEN)?;
         self.begin();
         assert!(
             self.tail > self.segment,
@@ -487,7 +490,9 @@ impl Writer {
         self.building.count = 1;
         self.emit(shared).map_err(Failure::Poison)?;
         self.lock_file.sync().map_err(poison)?;
-        let (file, filled) = self.next.take().expect("it was prepared above");
+        let mut filled = shared.filled.lock();
+        filled.active = filled.next.take().expect("it was prepared above");
+        let Ahead { file, filled, .. } = filled.active.clone();
         (self.file, self.segment, self.tail, self.filled) = (file, next, next, filled);
         Ok(())
     }
@@ -526,7 +531,7 @@ impl Writer {
             return Ok(());
         }
         let written = self
-            .fill(need)
+            .fill(shared, need)
             .and_then(|()| self.emit(shared).map(drop).map_err(Failure::Poison));
         match written {
             // It only proves; a log whose disk is full has its durable word.
