@@ -15,7 +15,7 @@ use crate::place::{Bytes, Place};
 use crate::pruned::{LEN_MAX, PRUNED, Pruned, PrunedArchive, read_bytes};
 use crate::reader::LogReader;
 use crate::recovery::{take_locks, write_new};
-use crate::stored::StoredRecord;
+use crate::stored::{ReadFrom, StoredRecord};
 use crate::tail::{End, TailState, judge};
 use aos_disk::Disk;
 use aos_format::digest::{Digest, RunId};
@@ -432,7 +432,7 @@ fn missing(
     let view = view_of(frame, body)?;
     let run = view.stream().as_run();
     let bytes = Bytes::Owned(Aligned::copy_of(body));
-    let record = StoredRecord::new(*frame, bytes, "segments".into(), false);
+    let record = StoredRecord::new(*frame, bytes, ReadFrom::Named("segments".into()), false);
     if (pruning.holds)(&record, run.is_none())? {
         return Ok(None);
     }

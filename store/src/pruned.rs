@@ -6,7 +6,7 @@ use crate::fold::{CheckpointRow, Nothing, Rows, RunRow, key_digest};
 use crate::group::Position;
 use crate::place::{Bytes, Place};
 use crate::row::{Reader, Writer, decode_run, encode_run};
-use crate::stored::StoredRecord;
+use crate::stored::{ReadFrom, StoredRecord};
 use aos_disk::{Kind as DiskKind, OpenMode};
 use aos_format::digest::{Digest, Hasher, LogId, RunId};
 use aos_format::frame::{FRAME_HEADER_LEN, FrameHeader, Kind};
@@ -138,7 +138,7 @@ impl Pruned {
             .partition_point(|(header, _)| header.offset < from);
         self.frames().skip(first).map(|(header, body)| {
             let body = Bytes::Owned(Aligned::copy_of(body));
-            StoredRecord::new(*header, body, PRUNED.into(), false)
+            StoredRecord::new(*header, body, ReadFrom::Named(PRUNED.into()), false)
         })
     }
 
