@@ -1,5 +1,6 @@
 //! Single pairs: the search reads little, rules hide, keys pair, a run is bisected, minimized, and what-if is written.
 
+use super::options;
 use super::planted::{Dice, honest, make, plant};
 use super::recorder::{Make, Written, skills};
 use aos_disk::sim::SimDisk;
@@ -15,19 +16,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-fn options() -> Options<'static> {
-    Options {
-        skills: vec![skills("1", honest())],
-        ..Options::default()
-    }
-}
-
 fn compared(a: &Written, b: &Written, options: &Options<'_>) -> Report {
-    let (left, right) = (a.reader(), b.reader());
-    let a_side = Input::log("a.aos", &left, Authenticate::Auto, 1).unwrap();
-    let b_side = Input::log("b.aos", &right, Authenticate::Auto, 1).unwrap();
-    let runs = [a_side.run(a.run).unwrap(), b_side.run(b.run).unwrap()];
-    diff([&a_side, &b_side], runs, options).unwrap()
+    super::compared(a, b, Authenticate::Auto, options)
 }
 
 /// A run of many steps, the counter of one of them changed.
