@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// Events a run makes before it gives way to another: enough to keep the cost of switching small.
 const EVENTS_A_TURN: usize = 256;
+/// What a step takes in the log, in bytes, taken low: by it the room of checkpoints is measured.
+const HISTORY_BYTES_A_STEP: u64 = 256;
 
 /// What every run of an engine shares.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct Run {
     /// Effects that were handed out, by number of their INTENT.
     handed: BTreeMap<u64, EffectNeed>,
     checkpoint_steps: u64,
+    /// Length of the state when a checkpoint was last taken, in bytes.
+    checkpoint_len: u64,
     ticket: Option<Ticket>,
     events: u64,
     made: Vec<Emission>,
@@ -140,6 +144,7 @@ impl Run {
             due: BTreeMap::new(),
             handed: BTreeMap::new(),
             checkpoint_steps: 0,
+            checkpoint_len: 0,
             ticket: None,
             events: 0,
             made: Vec::new(),
@@ -227,6 +232,7 @@ impl Run {
             due,
             handed: BTreeMap::new(),
             checkpoint_steps,
+            checkpoint_len: 0,
             ticket: None,
             events: 0,
             made: Vec::new(),
@@ -545,10 +551,16 @@ impl Run {
         Ok(())
     }
 
-    /// Steps between checkpoints; 0 takes none.
+    /// Steps between checkpoints; 0 takes none. A document says the least: where the state is large, such as in a loop over a
+    /// long list, checkpoints come seldom enough to take no more room than the history, so what a run costs grows with its
+    /// steps and not with their square.
     fn checkpoint_every(&self) -> u64 {
         let documents = self.machine.definition().settings.checkpoint_every;
-        self.shared.checkpoint_every.unwrap_or(documents)
+        match (self.shared.checkpoint_every, documents) {
+            (Some(exact), _) => exact,
+            (None, 0) => 0,
+            (None, least) => least.max(self.checkpoint_len / HISTORY_BYTES_A_STEP),
+        }
     }
 
     /// Events that can be made before a checkpoint may be due: a step is at least one event.
@@ -580,9 +592,8 @@ impl Run {
         let Ok(state) = self.machine.save() else {
             return Ok(false);
         };
-        if state.canonical().len() as u64
-            > crate::machine::value_limit(self.shared.log.identity().stride)
-        {
+        self.checkpoint_len = state.canonical().len() as u64;
+        if self.checkpoint_len > crate::machine::value_limit(self.shared.log.identity().stride) {
             return Ok(false);
         }
         let emission = self.machine.note(Kind::Checkpoint, |chain, naming, steps| {

@@ -108,3 +108,31 @@ fn checkpoints_come_as_often_as_asked_for_and_change_no_digest() {
     digests.dedup();
     assert_eq!(digests.len(), 1);
 }
+
+#[test]
+fn checkpoints_of_a_large_state_take_no_more_room_than_the_history() {
+    let of_list = |item: &str| {
+        let list = format!("[range(4000) | {item}]");
+        definition(&format!(
+            "\n  - walk: {{ for: {{ in: '{list}' }}, do: [{{ s: {{ set: {{ n: 1 }} }} }}] }}"
+        ))
+    };
+    for (item, expected) in [(".", 4), ("tostring + \"x\" * 500", 1)] {
+        let disk = SimDisk::with_seed(5);
+        let roomy = aos_store::Options {
+            stride: aos_format::offset::Stride::from_log2(24).unwrap(),
+            ..options()
+        };
+        // The log keeps its stride.
+        aos_store::Log::open(
+            std::sync::Arc::new(disk.clone()),
+            std::path::Path::new(LOG),
+            &roomy,
+        )
+        .unwrap();
+        let engine = engine(&disk);
+        let (run, _, _) = finish(&engine, &request(&of_list(item), "k", "{}", 7));
+        let taken = engine.log().checkpoints(run).unwrap().len();
+        assert_eq!(taken, expected, "of 4,000 steps over {item}");
+    }
+}
