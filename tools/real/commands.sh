@@ -70,6 +70,7 @@ COMMANDS = {
     "whatif": ([RUN], "whatif a.aos 1 --set input={\"n\":5} --log w.aos", {0, 1, 3}, ["w.aos"]),
     "key new": ([], "key new k.key --name real/k", {0, 3}, ["k.key"]),
     "key rotate": (["key new k.key --name real/k --forward-secure"], "key rotate k.key", {0}, ["k.key"]),
+    "log prune": ([RUN.replace("16K", "4K"), *SEALED[1:]], "log prune a.aos --keep 0 --archives a.golden --key gold.key --force", {0}, ["a.aos"]),
     "golden seal": (SEALED[:2], SEALED[2], {0, 3}, ["a.golden"]),
     "golden resign": (SEALED + ["key new n.key --name real/n"], "golden resign a.golden --old-key gold.key --new-key n.key --reason new", {0, 3}, ["a.golden"]),
     "golden redact": (SEALED, "golden redact a.golden --out r.golden --run 1 --path $.input", {0, 3}, ["r.golden"]),
