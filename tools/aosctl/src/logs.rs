@@ -4,7 +4,7 @@ use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::host;
 use crate::output::talk;
-use aos_disk::RealDisk;
+use aos_disk::{Disk as _, RealDisk};
 use aos_engine::clock::Clock;
 use aos_engine::engine::Engine;
 use aos_engine::material::IMPORT_MEDIA;
@@ -54,10 +54,7 @@ pub fn writer(path: &Path, create: Option<Option<u64>>) -> Result<Arc<Log>, Fail
 
 /// Whether nobody has the log open for writing, as far as that can be told without opening it.
 pub fn is_free(path: &Path) -> bool {
-    let lock = std::fs::File::open(path.join("LOCK"));
-    lock.is_ok_and(|file| {
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok()
-    })
+    matches!(RealDisk.is_locked(&path.join("LOCK")), Ok(false))
 }
 
 /// Options of an opening by this program; `log_id` names the log if it is created.
