@@ -180,7 +180,9 @@ fn write_pack(
     archives: &[PathBuf],
     files: &[Packed],
 ) -> io::Result<()> {
-    let mut tar = tar::Builder::new(zstd::Encoder::new(file, 3)?);
+    let mut encoder = zstd::Encoder::new(file, 3)?;
+    encoder.include_checksum(true)?;
+    let mut tar = tar::Builder::new(encoder);
     let header = |bytes: u64| {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes);
@@ -327,9 +329,26 @@ fn through(
         }
         each(packed, &mut entry)?;
     }
-    match expected.next() {
-        Some(missing) => Err(bad(path, &missing.name, "the end of the pack")),
-        None => Ok(files),
+    if let Some(missing) = expected.next() {
+        return Err(bad(path, &missing.name, "the end of the pack"));
+    }
+    drop(entries);
+    nothing_follows(path, tar.into_inner())?;
+    Ok(files)
+}
+
+/// Reads a pack to its end, where its checksum is: behind a tar are zeros.
+fn nothing_follows(path: &Path, mut rest: impl Read) -> Result<(), Error> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = rest.read(&mut buffer);
+        match read.map_err(|error| bad(path, "the end of the pack", error.to_string()))? {
+            0 => return Ok(()),
+            len if buffer[..len].iter().any(|byte| *byte != 0) => {
+                return Err(bad(path, "zeros behind the last file", "other bytes"));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -410,7 +429,7 @@ pub fn restore(pack: &Path, names: &[String], folder: &Path) -> Result<Vec<PathB
             what: format!("file {name} in {}", pack.display()),
         });
     }
-    let mut restored = Vec::new();
+    let mut proven = Vec::new();
     through(pack, |packed, content| {
         if !names.is_empty() && !names.contains(&packed.name) {
             return Ok(());
@@ -429,11 +448,15 @@ pub fn restore(pack: &Path, names: &[String], folder: &Path) -> Result<Vec<PathB
         if found.manifest.map(|manifest| manifest.root) != Some(packed.root) {
             return Err(bad(pack, "the root that was packed", "another"));
         }
-        file.finish(&path, 0o444)?;
-        restored.push(path);
+        proven.push((file, path));
         Ok(())
     })?;
-    Ok(restored)
+    // The pack is whole to its end.
+    let named = proven.into_iter().map(|(file, path)| {
+        file.finish(&path, 0o444)?;
+        Ok(path)
+    });
+    named.collect()
 }
 
 /// Writes a file out of a pack and hashes it, a piece at a time.

@@ -75,6 +75,7 @@ fn segments_go_only_when_asked_and_only_for_archives_that_verify() {
     assert_eq!(number(&again.json(), "segments"), 0);
     // The planted fault: an archive with one bit changed holds nothing.
     let place = sealed();
+    let before = segments(&place);
     let path = place.path("a.golden");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[500] ^= 1;
