@@ -332,7 +332,6 @@ fn through(
     if let Some(missing) = expected.next() {
         return Err(bad(path, &missing.name, "the end of the pack"));
     }
-    drop(entries);
     nothing_follows(path, tar.into_inner())?;
     Ok(files)
 }
