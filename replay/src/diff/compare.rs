@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::align::{Line, align};
-use super::event::{Lens, NormEvent, Stock, check_chain, key, read_all, same};
+use super::event::{Lens, NormEvent, Stock, check_chain, key, read_all, same, workflow_name};
 use super::fields::{self, Fields};
 use super::ignore::Rules;
 use super::input::{Input, RunAt, class_of, fault};
@@ -540,7 +540,7 @@ fn describe(side: &mut Side, half: &Half, track: &mut Track<'_>) -> Result<(), E
     side.digest = head.digest.hex();
     let view = half.start.view()?;
     if let Ok((_, Event::Start(start))) = Event::decode(Kind::Start, view.det()) {
-        side.workflow = format!("{}/{} {}", start.namespace, start.name, start.version);
+        side.workflow = workflow_name(&start);
         side.definition = start.definition.hex();
     }
     let newest = track.nth(half.at.records)?;

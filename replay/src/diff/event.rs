@@ -17,6 +17,17 @@ use aos_store::{Source, StoredRecord};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// A workflow as people call it; an imported one has no version.
+pub(crate) fn workflow_name(start: &event::Start) -> String {
+    let event::Start {
+        namespace,
+        name,
+        version,
+        ..
+    } = start;
+    format!("{namespace}/{name} {version}").trim_end().to_owned()
+}
+
 /// A value of an event.
 #[derive(Clone, Debug)]
 pub(crate) struct NormValue {
@@ -240,7 +251,7 @@ impl NormEvent {
 
     fn what(&self) -> String {
         match self.event() {
-            Event::Start(start) => format!("{}/{} {}", start.namespace, start.name, start.version),
+            Event::Start(start) => workflow_name(&start),
             Event::Step(step) if step.next.is_empty() => step.outcome,
             Event::Step(step) => format!("{}, then {}", step.outcome, step.next),
             Event::Intent(intent) => match intent.duration_ms {

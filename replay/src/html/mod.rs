@@ -71,27 +71,32 @@ fn embedded(report: &Report) -> (String, bool) {
 
 /// The verdict in one sentence.
 fn headline(report: &Report) -> String {
-    let place = |pair: &Option<Pair>| {
-        let pair = pair.as_ref()?;
-        let event = pair.b.as_ref().or(pair.a.as_ref())?;
-        Some(match step_of(&event.activation) {
-            // An imported event is known by its type and id.
-            _ if event.kind == "FOREIGN" => event.what.clone(),
-            "" => event.kind.clone(),
-            step => format!("{} {step}", event.kind),
-        })
+    let name = |event: &EventRef| match step_of(&event.activation) {
+        // An imported event is known by its type and id.
+        _ if event.kind == "FOREIGN" => event.what.clone(),
+        "" => event.kind.clone(),
+        step => format!("{} {step}", event.kind),
     };
+    let place = |pair: &Pair| pair.b.as_ref().or(pair.a.as_ref()).map(name);
     match report.verdict {
         Verdict::Equal => "The two runs are equal.".into(),
         Verdict::Prefix => "One run is the beginning of the other.".into(),
         Verdict::Undecided => "Nothing false was found, but not all could be compared.".into(),
         Verdict::Damaged => "A side is damaged: nothing was compared.".into(),
-        Verdict::Differ => match place(&report.first.event) {
-            Some(first) => match place(&report.first.state).filter(|state| *state != first) {
-                Some(state) => format!("The runs part at {first}, their values at {state}."),
-                None => format!("The runs part at {first}."),
+        Verdict::Differ => match &report.first.event {
+            Some(Pair { a: Some(a), b: Some(b) }) if name(a) != name(b) => {
+                format!("A has {} where B has {}.", name(a), name(b))
+            }
+            event => match event.as_ref().and_then(place) {
+                Some(first) => {
+                    let state = report.first.state.as_ref().and_then(place);
+                    match state.filter(|state| *state != first) {
+                        Some(state) => format!("The runs part at {first}, their values at {state}."),
+                        None => format!("The runs part at {first}."),
+                    }
+                }
+                None => "The runs differ.".into(),
             },
-            None => "The runs differ.".into(),
         },
     }
 }
@@ -113,7 +118,9 @@ fn lead(report: &Report) -> String {
             None => value.clone(),
         },
     };
-    if let Some(field) = report.fields.iter().find(|field| !field.volatile) {
+    // That other events stand there is what the headline says.
+    let mut fields = report.fields.iter();
+    if let Some(field) = fields.find(|field| !field.volatile && field.path != "activation") {
         lead.push_str(&format!(
             "; {} is {} in A and {} in B",
             field.path,

@@ -187,3 +187,15 @@ fn a_page_of_differences_alone_is_bounded_too() {
     assert!(page.len() < 3 << 20, "{} bytes", page.len());
     assert!(page.contains("more rows, differences among them"));
 }
+
+#[test]
+fn the_headline_names_both_events_where_they_are_not_the_same() {
+    let mut report = report(3, 2, "step");
+    assert!(headline(&report).starts_with("The runs part at STEP"));
+    let mut end = event(2, "", "completed");
+    end.kind = "END".into();
+    if let Some(pair) = &mut report.first.event {
+        pair.b = Some(end);
+    }
+    assert_eq!(headline(&report), "A has STEP step where B has END.");
+}
