@@ -3,10 +3,21 @@
 use crate::seed::RunSeed;
 use crate::value::Value;
 use aos_format::digest::{Digest, RunId};
-use aos_format::event::{Event, LaneHead, VALUE_JSON, ValueRef};
+use aos_format::event::{Event, LaneHead, VALUE_JSON, ValueRef, slot_of};
 use aos_format::frame::Kind;
 use aos_format::record::{Draft, DraftValue, Stored, StreamId, Volatile};
 use std::sync::{Arc, OnceLock};
+
+/// Which values a run's records store.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Recording {
+    /// All of them.
+    #[default]
+    Values,
+    /// Of a STEP its error alone: what else it names follows from the records before it, and is made again where it is
+    /// needed. Inputs, requests, answers, events and the run's output are stored.
+    Digests,
+}
 
 /// A value in flight and, once it is recorded, its name and place. Clones are the same datum: a step that passes its
 /// input on records it once.
@@ -30,6 +41,8 @@ pub struct Place {
     pub salt: [u8; 16],
     /// Name.
     pub name: ValueRef,
+    /// Whether the bytes stand there too.
+    pub kept: bool,
 }
 
 impl Datum {
@@ -78,6 +91,17 @@ pub struct Emission {
     pub draft: Draft,
 }
 
+impl Emission {
+    /// The values that its record stores itself, by slot.
+    pub fn stored(&self) -> impl Iterator<Item = (u8, Arc<[u8]>)> {
+        let values = self.draft.values.iter();
+        values.filter_map(|value| match &value.stored {
+            Stored::Here(bytes) => Some((value.slot, bytes.clone())),
+            Stored::Back { .. } | Stored::Absent => None,
+        })
+    }
+}
+
 /// Names the values of one record about to be made.
 #[derive(Debug)]
 pub struct Naming {
@@ -96,6 +120,9 @@ pub struct Chain {
     at: usize,
     seq: u64,
     events: u64,
+    recording: Recording,
+    /// Of a record that is made again: slots whose bytes it does not store, as bits.
+    followed: Option<u32>,
 }
 
 impl Chain {
@@ -125,6 +152,35 @@ impl Chain {
             at: 0,
             seq,
             events,
+            recording: Recording::Values,
+            followed: None,
+        }
+    }
+
+    /// Stores values in the records made from now on as `recording` says.
+    pub fn set_recording(&mut self, recording: Recording) {
+        self.recording = recording;
+    }
+
+    /// What is stored of values.
+    pub fn recording(&self) -> Recording {
+        self.recording
+    }
+
+    /// Stores the values of the records made from now on where records on hand do: none but those in the slots `absent`, a
+    /// bit for each. `None` ends that.
+    pub fn follow(&mut self, absent: Option<u32>) {
+        self.followed = absent;
+    }
+
+    /// Whether a value named first in `slot` of a record of `kind` is stored there.
+    fn keeps(&self, kind: Kind, slot: u8) -> bool {
+        match (self.followed, self.recording) {
+            (Some(absent), _) => absent >> slot & 1 == 0,
+            (None, Recording::Values) => true,
+            (None, Recording::Digests) => {
+                kind != Kind::Step || slot_of(Kind::Step, "error") == Some(slot)
+            }
         }
     }
 
@@ -225,21 +281,17 @@ impl Chain {
         }
     }
 
-    /// Names `datum` in `slot`: as it is called already, or under a new salt, stored in this record.
+    /// Names `datum` in `slot`: as it is called already, or under a new salt. Its bytes stand where it was named first, in
+    /// this record, or nowhere, as [`Recording`] says.
     pub fn name(&self, naming: &mut Naming, slot: u8, datum: &Datum) -> ValueRef {
         assert!(
             naming.values.last().is_none_or(|last| last.slot < slot),
             "slots in ascending order"
         );
         let bytes = datum.value().canonical();
-        let (place, stored) = match datum.place() {
-            Some(place) => (
-                *place,
-                Stored::Back {
-                    seq: place.seq,
-                    slot: place.slot,
-                },
-            ),
+        let kept = self.keeps(naming.kind, slot);
+        let (place, named) = match datum.place() {
+            Some(place) => (*place, true),
             None => {
                 let LaneHead { lane, lane_seq, .. } = self.lanes[self.at];
                 let lane_seq = lane_seq + u64::from(naming.kind.advances());
@@ -250,13 +302,23 @@ impl Chain {
                     slot,
                     salt,
                     name,
+                    kept,
                 };
                 // Only records that advance are certain to be there on another re-execution.
                 if naming.kind.advances() {
                     let _ = datum.0.at.set(place);
                 }
-                (place, Stored::Here(datum.value().shared()))
+                (place, false)
             }
+        };
+        let stored = match named {
+            // What is not stored there is not stored here either, but where people look for it.
+            true if place.kept || naming.kind == Kind::Step => Stored::Back {
+                seq: place.seq,
+                slot: place.slot,
+            },
+            _ if kept => Stored::Here(datum.value().shared()),
+            _ => Stored::Absent,
         };
         naming.values.push(DraftValue {
             slot,

@@ -2,7 +2,7 @@
 
 mod steer;
 
-use crate::chain::Chain;
+use crate::chain::{Chain, Recording};
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::error::Error;
@@ -147,6 +147,7 @@ impl Engine {
                 skills,
                 clock,
                 checkpoint_every: None,
+                recording: Recording::Values,
             },
             control: Mutex::new(control),
             active: Mutex::default(),
@@ -161,6 +162,13 @@ impl Engine {
     /// Takes a checkpoint every `steps` steps of a run, whatever its document says; 0 takes none.
     pub fn checkpoint_every(mut self, steps: u64) -> Engine {
         self.shared.checkpoint_every = Some(steps);
+        self
+    }
+
+    /// Stores of what its runs compute from now on what `recording` says; all values unless told. History digests are the
+    /// same in any case.
+    pub fn recording(mut self, recording: Recording) -> Engine {
+        self.shared.recording = recording;
         self
     }
 
@@ -475,6 +483,7 @@ impl Engine {
             skills: self.shared.skills.clone(),
             root,
             stride: log.identity().stride,
+            recording: self.shared.recording,
         };
         let values = LogValues(log);
         let Some(start) = records.first() else {
@@ -489,14 +498,10 @@ impl Engine {
         let fresh = || {
             let chain = Chain::new(row.run, seed.clone());
             let (definition, skills) = (material.definition.clone(), material.skills.clone());
-            Machine::new(
-                definition,
-                skills,
-                chain,
-                info.clone(),
-                input.clone(),
-                material.stride,
-            )
+            let (info, input) = (info.clone(), input.clone());
+            let mut machine = Machine::new(definition, skills, chain, info, input, material.stride);
+            machine.set_recording(material.recording);
+            machine
         };
         Run::resume(self.shared.clone(), &records, &fresh, started_ns)
     }

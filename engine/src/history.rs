@@ -10,7 +10,7 @@ use crate::value::{Value, as_text, member};
 use aos_format::event::{self, Event, ValueRef};
 use aos_format::frame::Kind;
 use aos_format::offset::Offset;
-use aos_format::record::ValueEntry;
+use aos_format::record::{ABSENT, ValueEntry};
 use aos_store::StoredRecord;
 
 /// Where the values of a history come from: the log as its writer or a reader sees it.
@@ -96,6 +96,30 @@ pub fn feed(
         records,
         values,
         check_checkpoints,
+        sink: None,
+        at: 0,
+        events: 0,
+        checkpoints: 0,
+    };
+    feeding.run()
+}
+
+/// As [`feed`], and hands out the events that are made again, with all their values, as long as they are those on record.
+///
+/// # Errors
+/// As [`feed`].
+pub fn remake(
+    machine: &mut Machine,
+    records: &[StoredRecord],
+    values: &dyn Values,
+    each: &mut dyn FnMut(&Emission),
+) -> Result<Fed, HistoryError> {
+    let mut feeding = Feeding {
+        machine,
+        records,
+        values,
+        check_checkpoints: false,
+        sink: Some(each),
         at: 0,
         events: 0,
         checkpoints: 0,
@@ -108,6 +132,8 @@ struct Feeding<'a> {
     records: &'a [StoredRecord],
     values: &'a dyn Values,
     check_checkpoints: bool,
+    /// Who wants the events, with their values.
+    sink: Option<&'a mut dyn FnMut(&Emission)>,
     at: usize,
     events: u64,
     checkpoints: u64,
@@ -130,7 +156,12 @@ impl Feeding<'_> {
                     checkpoints,
                 }));
             }
+            if self.sink.is_none() {
+                let absent = absent(&self.records[self.at])?;
+                self.machine.follow(Some(absent));
+            }
             let need = self.machine.advance(answer.take(), 1, &mut made);
+            self.machine.follow(None);
             if let Some(emission) = made.pop() {
                 if let Some(parted) = self.compare(emission)? {
                     return Ok(parted);
@@ -185,6 +216,9 @@ impl Feeding<'_> {
         }
         self.at += 1;
         self.events += 1;
+        if let Some(sink) = &mut self.sink {
+            sink(&emission);
+        }
         Ok(None)
     }
 
@@ -327,6 +361,14 @@ impl Feeding<'_> {
     }
 }
 
+/// Slots of a record that name a value and do not store it anywhere, as bits.
+fn absent(record: &StoredRecord) -> Result<u32, aos_store::Error> {
+    let values = record.view()?.values();
+    Ok(values
+        .filter(|entry| entry.from_seq == 0 && entry.start == ABSENT)
+        .fold(0, |bits, entry| bits | 1 << entry.slot))
+}
+
 /// The MARK that says that records of the run may be lost behind it, if there is one: such a run may have gone on elsewhere.
 pub fn gap(records: &[StoredRecord]) -> Option<Offset> {
     let marks = records.iter().filter(|r| r.kind() == Some(Kind::Mark));
@@ -424,6 +466,7 @@ pub fn placed_value(
             slot,
             salt: entry.salt,
             name,
+            kept: true,
         },
     ))
 }

@@ -1,6 +1,6 @@
 //! What a recorded run is made again from: its document, its seed, its START.
 
-use crate::chain::Chain;
+use crate::chain::{Chain, Recording};
 use crate::error::Error;
 use crate::history::{self, Values};
 use crate::machine::{Machine, SEMANTICS, StartInfo};
@@ -29,6 +29,8 @@ pub struct Material {
     pub root: RootSeed,
     /// Stride of the log.
     pub stride: Stride,
+    /// Which values are stored of what the machine makes beyond its record.
+    pub recording: Recording,
 }
 
 impl Material {
@@ -87,14 +89,10 @@ impl Material {
             })?;
         let input = history::recorded_value(values, start, Kind::Start, "input").map_err(bad)?;
         let chain = Chain::new(run, self.root.run_seed(run));
-        Ok(Machine::new(
-            self.definition.clone(),
-            self.skills.clone(),
-            chain,
-            info,
-            input,
-            self.stride,
-        ))
+        let (definition, skills) = (self.definition.clone(), self.skills.clone());
+        let mut machine = Machine::new(definition, skills, chain, info, input, self.stride);
+        machine.set_recording(self.recording);
+        Ok(machine)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One run, live: appends what the machine makes, and says what it waits for.
 
-use crate::chain::{Chain, Emission};
+use crate::chain::{Chain, Emission, Recording};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::history::{self, Fed, Values};
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub clock: Clock,
     /// Steps between checkpoints, where the caller overrides the document.
     pub checkpoint_every: Option<u64>,
+    /// Which values the records of its runs store.
+    pub recording: Recording,
 }
 
 /// A run in progress.
@@ -136,8 +138,10 @@ impl Run {
     ) -> Run {
         let stride = shared.log.identity().stride;
         let skills = shared.skills.clone();
+        let mut machine = Machine::new(definition, skills, chain, info, input, stride);
+        machine.set_recording(shared.recording);
         Run {
-            machine: Machine::new(definition, skills, chain, info, input, stride),
+            machine,
             started_ns: Clock::wall_ns(),
             answers: VecDeque::new(),
             outcomes: BTreeMap::new(),

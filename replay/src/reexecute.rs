@@ -7,6 +7,7 @@ use crate::finding::{Finding, FindingKind, code};
 use crate::parted;
 use crate::pool::{self, Threads};
 use crate::verify::{RunSeen, Verified};
+use aos_engine::chain::Recording;
 use aos_engine::expr::EVAL_STACK_BYTES;
 use aos_engine::history::{self, Fed, HistoryError, Values};
 use aos_engine::machine::Machine;
@@ -209,6 +210,7 @@ impl<'a> Executor<'a> {
             skills: self.skills.clone(),
             root,
             stride,
+            recording: Recording::Values,
         };
         self.feed(run, seen, &material)
     }

@@ -56,6 +56,14 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// [`Error::NoValue`] when they are not there; as [`Source::read`].
     fn value(&self, record: &StoredRecord, slot: u8) -> Result<Vec<u8>, Error> {
+        self.stored_value(record, slot)
+    }
+
+    /// The bytes of a value that is stored; [`Source::value`] may know others.
+    ///
+    /// # Errors
+    /// [`Error::NoValue`] when they are not there; as [`Source::read`].
+    fn stored_value(&self, record: &StoredRecord, slot: u8) -> Result<Vec<u8>, Error> {
         links::value(|at| self.read(at), record, slot)
     }
 }

@@ -60,7 +60,7 @@ pub(crate) use refusal::{beyond, budget_flag, refused};
 pub use save::StateError;
 pub use substitute::Substitute;
 
-use crate::chain::{Chain, Datum, Emission, Naming, Place};
+use crate::chain::{Chain, Datum, Emission, Naming, Place, Recording};
 use crate::fault::{Code, Fault};
 use crate::skill::{Policy, Skills};
 use crate::value::{Val, Value, ValueError};
@@ -378,6 +378,16 @@ impl Machine {
         &self.chain
     }
 
+    /// Stores values in records made from now on as `recording` says; [`Recording::Values`] unless told.
+    pub fn set_recording(&mut self, recording: Recording) {
+        self.chain.set_recording(recording);
+    }
+
+    /// As [`Chain::follow`].
+    pub fn follow(&mut self, absent: Option<u32>) {
+        self.chain.follow(absent);
+    }
+
     /// Notes a record of the stream that advances nothing: a checkpoint or mark.
     pub fn skip_record(&mut self) {
         self.chain.skip_record();
@@ -460,8 +470,10 @@ impl Machine {
         if state.lanes.len() != chain.lanes().len() || !state.lanes.iter().all(|l| known(l.id)) {
             return Err(StateError("its lanes are not those of the record".into()));
         }
+        let recording = self.chain.recording();
         self.state = state;
         self.chain = chain;
+        self.chain.set_recording(recording);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The state in checkpoints.
 //!
-//! A checkpoint's state is canonical JSON. Values that the history stores already are named by place; the others stand in it.
+//! A checkpoint's state is canonical JSON. Values that the history stores already are named by place; the others stand in it,
+//! with their place and salt where the history names them without storing them.
 //! A value that several parts of the state share stands once, so that after a resume it is still one value.
 
 use super::scope::{object, text};
@@ -14,7 +15,8 @@ use crate::fault::Fault;
 use crate::skill::Policy;
 use crate::value::{Val, Value, ValueError};
 use crate::workflow::Definition;
-use aos_format::digest::Digest;
+use aos_format::digest::{Digest, from_hex, hex};
+use aos_format::event::{VALUE_JSON, ValueRef};
 
 /// Version of the form.
 const VERSION: u64 = 3;
@@ -72,15 +74,17 @@ impl State {
         }
         let mut table = Vec::new();
         for entry in as_array(field(saved, "values")?)? {
-            table.push(match field(entry, "json") {
-                Ok(value) => Datum::fresh(json(value)?),
-                Err(_) => {
-                    let slot =
-                        u8::try_from(as_u64(field(entry, "slot")?)?).map_err(|_| bad("slot"))?;
-                    let (value, place) = load(as_u64(field(entry, "seq")?)?, slot)?;
-                    Datum::recorded(value, place)
-                }
-            });
+            if let Ok(value) = field(entry, "json") {
+                table.push(Datum::fresh(json(value)?));
+                continue;
+            }
+            let seq = as_u64(field(entry, "seq")?)?;
+            let slot = u8::try_from(as_u64(field(entry, "slot")?)?).map_err(|_| bad("slot"))?;
+            let (value, place) = match field(entry, "value") {
+                Ok(value) => unkept(json(value)?, seq, slot, field(entry, "salt")?)?,
+                Err(_) => load(seq, slot)?,
+            };
+            table.push(Datum::recorded(value, place));
         }
         let loader = Loader { table };
         let body = field(saved, "state")?;
@@ -366,12 +370,32 @@ fn timer(timer: &Timer) -> Val {
 
 fn saved_datum(datum: &Datum) -> Val {
     match datum.place() {
-        Some(place) => object(vec![
+        Some(place) if place.kept => object(vec![
             ("seq", number(place.seq)),
             ("slot", number(place.slot.into())),
         ]),
+        Some(place) => object(vec![
+            ("salt", text(&hex(&place.salt))),
+            ("seq", number(place.seq)),
+            ("slot", number(place.slot.into())),
+            ("value", datum.value().val().clone()),
+        ]),
         None => object(vec![("json", datum.value().val().clone())]),
     }
+}
+
+/// A value that the history names and does not store.
+fn unkept(value: Value, seq: u64, slot: u8, salt: &Val) -> Result<(Value, Place), StateError> {
+    let salt: [u8; 16] = from_hex(&as_text(salt)?).ok_or_else(|| bad("salt"))?;
+    let name = ValueRef::of(VALUE_JSON, &salt, value.canonical());
+    let place = Place {
+        seq,
+        slot,
+        salt,
+        name,
+        kept: false,
+    };
+    Ok((value, place))
 }
 
 struct Loader {

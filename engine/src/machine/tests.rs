@@ -181,7 +181,53 @@ fn the_same_run_gives_the_same_digests_however_it_is_cut_into_turns() {
 
 #[test]
 fn a_run_restored_after_any_event_goes_on_to_the_same_digests() {
+    restored_after_any_event(Recording::Values);
+}
+
+#[test]
+fn a_run_recorded_as_digests_has_the_same_history_and_stores_no_value_of_a_step() {
+    let digests = restored_after_any_event(Recording::Digests);
+    let values = restored_after_any_event(Recording::Values);
+    let history = |story: &Story| story.events.iter().map(|e| e.digest).collect::<Vec<_>>();
+    assert_eq!(history(&digests), history(&values));
+    let of_steps = |story: &Story| {
+        let steps = story.events.iter().filter(|e| e.kind == Kind::Step);
+        steps.flat_map(Emission::stored).count()
+    };
+    assert!(of_steps(&values) > 0);
+    assert_eq!(of_steps(&digests), 0);
+    let others = digests.events.iter().filter(|e| e.kind != Kind::Step);
+    let mut values = others.flat_map(|e| &e.draft.values);
+    assert!(values.all(|value| !matches!(value.stored, Stored::Absent)));
+}
+
+#[test]
+fn an_error_is_stored_at_any_level() {
+    let caught = "
+  - attempt:
+      try: [{ fail: { raise: { error: { type: 'https://example.com/e', status: 500 } } } }]
+      catch: { do: [{ note: { set: { failed: true } } }] }
+";
+    let mut failing = machine(&document(caught), "{}", 7);
+    failing.set_recording(Recording::Digests);
+    let story = finish(failing, Vec::new(), 0, 64);
+    let errors = story.events.iter().filter(|e| e.kind == Kind::Step);
+    let slot = event::slot_of(Kind::Step, "error").unwrap();
+    let stored: Vec<u8> = errors
+        .flat_map(Emission::stored)
+        .map(|(slot, _)| slot)
+        .collect();
+    assert_eq!(stored, [slot]);
+}
+
+/// The whole story, after every event of which a machine was restored that went on the same.
+fn restored_after_any_event(recording: Recording) -> Story {
     let document = document(EVERYTHING);
+    let machine = |document: &str, input: &str, seed: u64| {
+        let mut machine = machine(document, input, seed);
+        machine.set_recording(recording);
+        machine
+    };
     let whole = finish(machine(&document, ITEMS, 7), Vec::new(), 0, 1_000);
     let readings =
         |events: &[Emission]| events.iter().filter(|e| e.kind == Kind::Time).count() as i64;
@@ -209,6 +255,7 @@ fn a_run_restored_after_any_event_goes_on_to_the_same_digests() {
         let digests = |story: &Story| story.events.iter().map(|e| e.digest).collect::<Vec<_>>();
         assert_eq!(digests(&resumed), digests(&whole), "after event {n}");
     }
+    whole
 }
 
 /// The value that record `seq` stores in `slot`.
@@ -236,6 +283,7 @@ fn stored(events: &[Emission], seq: u64, slot: u8) -> (Value, Place) {
             slot,
             salt: value.salt,
             name,
+            kept: true,
         },
     )
 }

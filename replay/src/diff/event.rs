@@ -25,7 +25,9 @@ pub(crate) fn workflow_name(start: &event::Start) -> String {
         version,
         ..
     } = start;
-    format!("{namespace}/{name} {version}").trim_end().to_owned()
+    format!("{namespace}/{name} {version}")
+        .trim_end()
+        .to_owned()
 }
 
 /// A value of an event.

@@ -5,7 +5,9 @@ use super::report::{Authenticated, Class, Fault, Side};
 use super::sealed::Sealed;
 use crate::error::Error;
 use crate::finding::{Finding, FindingKind, code};
+use crate::rederive::Rederived;
 use crate::verify::verify;
+use aos_engine::skill::Skills;
 use aos_format::digest::{Digest, RunId};
 use aos_format::event::Event;
 use aos_format::frame::Kind;
@@ -49,6 +51,7 @@ pub struct Input<'a> {
     tail: Option<Tail>,
     recent: OnceLock<Recent>,
     sealed: Sealed,
+    made: Option<Rederived>,
 }
 
 /// What the end of a log shows without the rest being read.
@@ -127,7 +130,14 @@ impl<'a> Input<'a> {
             tail: None,
             recent: OnceLock::new(),
             sealed: Sealed::default(),
+            made: None,
         }
+    }
+
+    /// With the skills that make values again which it names and does not store.
+    pub fn with_skills(mut self, skills: Arc<Skills>) -> Input<'a> {
+        self.made = Some(Rederived::new(skills));
+        self
     }
 
     /// What it is called.
@@ -294,6 +304,18 @@ impl Source for Input<'_> {
     fn read(&self, offset: Offset) -> Result<StoredRecord, aos_store::Error> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.source.read(offset)
+    }
+
+    fn value(&self, record: &StoredRecord, slot: u8) -> Result<Vec<u8>, aos_store::Error> {
+        let stored = self.stored_value(record, slot);
+        let Err(aos_store::Error::NoValue { .. }) = &stored else {
+            return stored;
+        };
+        let made = self.made.as_ref();
+        let made = made
+            .map(|made| made.value(self, record, slot))
+            .transpose()?;
+        made.flatten().map_or(stored, Ok)
     }
 }
 

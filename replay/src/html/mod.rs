@@ -84,14 +84,19 @@ fn headline(report: &Report) -> String {
         Verdict::Undecided => "Nothing false was found, but not all could be compared.".into(),
         Verdict::Damaged => "A side is damaged: nothing was compared.".into(),
         Verdict::Differ => match &report.first.event {
-            Some(Pair { a: Some(a), b: Some(b) }) if name(a) != name(b) => {
+            Some(Pair {
+                a: Some(a),
+                b: Some(b),
+            }) if name(a) != name(b) => {
                 format!("A has {} where B has {}.", name(a), name(b))
             }
             event => match event.as_ref().and_then(place) {
                 Some(first) => {
                     let state = report.first.state.as_ref().and_then(place);
                     match state.filter(|state| *state != first) {
-                        Some(state) => format!("The runs part at {first}, their values at {state}."),
+                        Some(state) => {
+                            format!("The runs part at {first}, their values at {state}.")
+                        }
                         None => format!("The runs part at {first}."),
                     }
                 }

@@ -6,6 +6,7 @@ mod diff;
 mod export;
 mod forge;
 mod prune;
+mod recording;
 mod replay;
 mod seals;
 mod verify;

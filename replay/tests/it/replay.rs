@@ -107,7 +107,7 @@ pub fn replayed(disk: &Arc<SimDisk>) -> Report {
     one
 }
 
-const LANES: &str = r#"
+pub const LANES: &str = r#"
 document: {dsl: '1.0.0', namespace: test, name: lanes, version: '1.0.0'}
 do:
 - both:

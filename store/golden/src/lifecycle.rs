@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! DIR/NAME.golden            an archive            DIR/NAME.golden.hold   keeps it from being deleted
-//! DIR/pack-HEX.tar.zst       a pack: tar, zstd; its first file is index.json, HEX is half of that file's SHA-256
+//! DIR/pack-HEX.tar.zst       a pack: tar, zstd; its first file is index.json, HEX is half of that file's SHA-256; at its end
+//!                            is a skippable frame of zstd with the SHA-256 of all bytes before
 //! ```
 
 use crate::container::{Container, MAGIC};
@@ -11,12 +12,12 @@ use crate::file::NewFile;
 use crate::json::{self, Reader};
 use crate::manifest::Manifest;
 use crate::verify::{VerifyOptions, verify};
-use aos_format::digest::Digest;
+use aos_format::digest::{Digest, hex};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,8 @@ const INDEX: &str = "index.json";
 const INDEX_LEN_MAX: u64 = 64 << 20;
 /// Longest name of an archive in a pack.
 const NAME_LEN_MAX: u64 = 4096;
+/// How the frame with a pack's digest begins: a skippable frame of zstd with 32 bytes.
+const DIGEST_FRAME: [u8; 8] = [0x50, 0x2a, 0x4d, 0x18, 32, 0, 0, 0];
 
 /// An archive in a directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -180,7 +183,11 @@ fn write_pack(
     archives: &[PathBuf],
     files: &[Packed],
 ) -> io::Result<()> {
-    let mut encoder = zstd::Encoder::new(file, 3)?;
+    let mut hashed = Hashed {
+        to: file,
+        hasher: Sha256::new(),
+    };
+    let mut encoder = zstd::Encoder::new(&mut hashed, 3)?;
     encoder.include_checksum(true)?;
     let mut tar = tar::Builder::new(encoder);
     let header = |bytes: u64| {
@@ -199,7 +206,27 @@ fn write_pack(
         )?;
     }
     tar.into_inner()?.finish()?;
-    Ok(())
+    let Hashed { mut to, hasher } = hashed;
+    to.write_all(&DIGEST_FRAME)?;
+    to.write_all(&hasher.finalize())
+}
+
+/// Hashes what is written.
+struct Hashed<'a> {
+    to: &'a mut NewFile,
+    hasher: Sha256,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = Write::write(&mut self.to, bytes)?;
+        self.hasher.update(&bytes[..len]);
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Write::flush(&mut self.to)
+    }
 }
 
 /// What the index says of an archive, which must be whole.
@@ -311,6 +338,7 @@ fn through(
     path: &Path,
     mut each: impl FnMut(&Packed, &mut dyn Read) -> Result<(), Error>,
 ) -> Result<Vec<Packed>, Error> {
+    bytes_are_whole(path)?;
     let mut tar = open(path)?;
     let damaged = |error: io::Error| bad(path, "a tar file", error.to_string());
     let mut entries = tar.entries().map_err(damaged)?.raw(true);
@@ -334,6 +362,28 @@ fn through(
     }
     nothing_follows(path, tar.into_inner())?;
     Ok(files)
+}
+
+/// Whether a pack's bytes have the digest at its end. Not every change of them changes what is unpacked.
+fn bytes_are_whole(path: &Path) -> Result<(), Error> {
+    let read = |error: io::Error| bad(path, "its bytes", error.to_string());
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let len = file.metadata().map_err(read)?.len();
+    let frame = DIGEST_FRAME.len() as u64 + 32;
+    let before = len.checked_sub(frame);
+    let before = before.ok_or_else(|| bad(path, "a pack", "too few bytes"))?;
+    let (digest, _) = hash(&mut (&mut file).take(before)).map_err(read)?;
+    let mut end = Vec::new();
+    file.take(frame).read_to_end(&mut end).map_err(read)?;
+    match end.strip_prefix(&DIGEST_FRAME) {
+        Some(expected) if expected == digest.0 => Ok(()),
+        Some(expected) => Err(bad(
+            path,
+            &format!("bytes of the digest {}", hex(expected)),
+            digest.hex(),
+        )),
+        None => Err(bad(path, "a digest at its end", "other bytes")),
+    }
 }
 
 /// Reads a pack to its end, where its checksum is: behind a tar are zeros.

@@ -172,6 +172,18 @@ pub struct Driving {
     /// Steps between checkpoints of a run, whatever its document says; 0 takes none
     #[arg(long, value_name = "N")]
     pub checkpoint_every: Option<u64>,
+    /// What is stored of the values that steps compute: `digests` keeps their digests alone
+    #[arg(long, value_enum, default_value = "values", value_name = "LEVEL")]
+    pub record: Record,
+}
+
+/// What is stored of computed values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Record {
+    // All of them.
+    Values,
+    // None: they are made again where they are needed.
+    Digests,
 }
 
 /// Which clock.

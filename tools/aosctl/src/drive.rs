@@ -1,11 +1,12 @@
 //! Driving runs: what `run` and `resume` share.
 
-use crate::args::{ClockKind, Driving};
+use crate::args::{ClockKind, Driving, Record};
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::host::{self, Stop};
 use crate::tally::Tally;
 use crate::{logs, mail};
+use aos_engine::chain::Recording;
 use aos_engine::clock::Clock;
 use aos_engine::engine::Engine;
 use aos_engine::pool::{Job, PoolOptions, run_all};
@@ -34,7 +35,11 @@ impl Driving {
     /// # Errors
     /// As [`logs::engine`].
     pub fn engine(&self, path: &Path, log: Arc<Log>) -> Result<Engine, Failure> {
-        let engine = logs::engine(path, log, self.clock())?;
+        let recording = match self.record {
+            Record::Values => Recording::Values,
+            Record::Digests => Recording::Digests,
+        };
+        let engine = logs::engine(path, log, self.clock())?.recording(recording);
         Ok(match self.checkpoint_every {
             Some(steps) => engine.checkpoint_every(steps),
             None => engine,

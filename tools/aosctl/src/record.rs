@@ -7,7 +7,7 @@ use aos_format::event::{Event, FieldType, VALUE_JSON, fields, raw_fields, slots}
 use aos_format::frame::Kind;
 use aos_format::record::VOLATILE_FOREIGN_ID;
 use aos_format::wire::take_varint;
-use aos_store::{LogReader, Source, StoredRecord};
+use aos_store::{Source, StoredRecord};
 
 /// A record with its event.
 pub struct Shown {
@@ -230,7 +230,7 @@ fn list(kind: Kind, name: &str, mut bytes: &[u8]) -> Vec<Cell> {
 /// # Errors
 /// What the log says of a value that it should have.
 pub fn values(
-    reader: &LogReader,
+    reader: &dyn Source,
     record: &StoredRecord,
 ) -> Result<Vec<(&'static str, Option<String>)>, aos_store::Error> {
     let Some(kind) = record.kind() else {

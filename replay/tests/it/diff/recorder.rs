@@ -249,6 +249,7 @@ impl Make {
                 slot,
                 salt: *salt,
                 name: ValueRef::of(event::VALUE_JSON, salt, bytes),
+                kept: true,
             };
             Ok((Value::from_json(bytes).unwrap(), place))
         };

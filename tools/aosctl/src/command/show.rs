@@ -7,8 +7,11 @@ use crate::logs;
 use crate::output::{Cell, Object, Output, printable, talk};
 use crate::record::{Shown, values};
 use aos_engine::outcome::outcomes;
+use aos_engine::skill::Skills;
 use aos_format::record::StreamId;
+use aos_replay::Whole;
 use aos_store::{RunRow, Source};
+use std::sync::Arc;
 
 /// Characters of a value that are shown without `--full`.
 const VALUE_CHARS_MAX: usize = 100;
@@ -28,11 +31,12 @@ pub fn show(args: &Show, out: &mut Output) -> Result<Exit, Failure> {
         out.object(&header(&row))?;
         out.line("")?;
     }
+    let whole = Whole::new(&reader, Arc::new(Skills::builtin()));
     let mut cut = 0;
     let mut rows = Vec::new();
     for record in &records {
         let shown = Shown::new(record).map_err(&failed)?;
-        let values = values(&reader, record).map_err(&failed)?;
+        let values = values(&whole, record).map_err(&failed)?;
         rows.push(if table {
             let texts: Vec<String> = values
                 .iter()
@@ -69,6 +73,12 @@ pub fn show(args: &Show, out: &mut Output) -> Result<Exit, Failure> {
         )?;
     } else {
         out.list(rows.into_iter(), "no records")?;
+    }
+    if whole.count() > 0 {
+        let count = whole.count();
+        talk(&format!(
+            "{count} values are recorded as digests and were made again"
+        ));
     }
     if cut > 0 {
         talk(&format!("{cut} values are cut; --full shows them whole"));

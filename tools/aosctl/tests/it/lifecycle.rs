@@ -128,7 +128,7 @@ fn case_7_extracted_and_verified_and_nothing_comes_out_of_a_damaged_pack() {
     assert_eq!(verdict(&place, "gold.key", 0), "valid");
     std::fs::create_dir(place.path("out")).unwrap();
     // Behind the archives too, where nothing but zeros and the checksum is packed.
-    for back in [1, 4, 5, 9, 14, 20, 40, 80, 200] {
+    for back in (1..=200).step_by(7) {
         flip(&place, &pack, |bytes| bytes.len() - back);
         place.aosctl(&format!("golden verify {pack}")).exits(5);
         place

@@ -4,11 +4,13 @@ use crate::command::golden;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::logs;
+use aos_engine::skill::Skills;
 use aos_format::digest::RunId;
 use aos_golden::Archive;
 use aos_replay::diff::{Authenticate, Called, Input, RunAt};
 use aos_store::{LogReader, Source};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Runs that are asked for their names one by one.
 const ASKED_MAX: usize = 100;
@@ -142,12 +144,12 @@ impl Opened {
             Authenticate::Auto
         };
         let name = failure::shown(&self.named.path);
-        match &self.carrier {
-            Carrier::Log(reader) => {
-                Input::log(&name, reader, how, workers).map_err(failure::replay(&self.named.path))
-            }
-            Carrier::Archive(archive) => Ok(Input::carrier(&name, archive, Vec::new())),
-        }
+        let input = match &self.carrier {
+            Carrier::Log(reader) => Input::log(&name, reader, how, workers)
+                .map_err(failure::replay(&self.named.path))?,
+            Carrier::Archive(archive) => Input::carrier(&name, archive, Vec::new()),
+        };
+        Ok(input.with_skills(Arc::new(Skills::builtin())))
     }
 
     /// The run of `input` that is called `name`.
