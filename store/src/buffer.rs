@@ -22,7 +22,7 @@ impl Aligned {
     }
 
     /// `len` bytes, in memory that held others before; what they are is for the caller to say.
-    pub(crate) fn reused(self, len: usize) -> Aligned {
+    pub fn reused(self, len: usize) -> Aligned {
         if self.bytes.len() < len + ALIGN {
             return Aligned::zeroed(len);
         }

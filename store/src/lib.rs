@@ -33,6 +33,7 @@ mod catalogue;
 mod check;
 mod error;
 mod fold;
+mod frames;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -73,6 +74,7 @@ pub use catalogue::CatalogueState;
 pub use check::{CatalogueCheck, Report, check, rebuild_catalogue};
 pub use error::{Error, ErrorKind, Finding, FindingKind};
 pub use fold::{CheckpointRow, Outstanding, Rows, RunRow, RunStatus, StreamHead, key_digest};
+pub use frames::{Batch, Choice, Frames, Peek};
 pub use group::Group;
 pub use heads::Heads;
 pub use log::{Append, Log, Mode, Opening, Options};

@@ -71,7 +71,10 @@ pub(crate) fn misfit(
         }
     }
     let ends = |frame: &FrameHeader| frame.kind == Kind::SegmentEnd as u8;
-    if kind != Some(Kind::Commit) && before.iter().any(ends) || ends(frame) && !before.is_empty() {
+    // One that is not first was refused when it came, so only the first can be one: a group may have very many frames.
+    if kind != Some(Kind::Commit) && before.first().is_some_and(ends)
+        || ends(frame) && !before.is_empty()
+    {
         return Some(broken(
             "a segment end alone in its group",
             "other frames beside it",

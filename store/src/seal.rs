@@ -48,8 +48,12 @@ struct Leaves {
     ended: bool,
 }
 
-/// A frame of a record, and the record.
-type Framed<'a> = (FrameHeader, &'a [u8], RecordView<'a>);
+/// A frame's header as it stands, its body, and the record in it.
+type Framed<'a> = (
+    &'a [u8; FRAME_HEADER_LEN as usize],
+    &'a [u8],
+    RecordView<'a>,
+);
 
 /// Leaves of the records from `start` to `end`, which lie in one segment; `read` gives bytes of it.
 fn leaves<B: Deref<Target = [u8]>>(
@@ -124,9 +128,9 @@ impl Leaves {
         let mut at = from;
         while !self.is_over() {
             let frame = &piece[(at.0 - from.0) as usize..];
-            if frame.len() < FRAME_HEADER_LEN as usize {
+            let Some(head) = frame.first_chunk() else {
                 break;
-            }
+            };
             let header = self.header(frame, at)?;
             let Some(body) = frame.get(FRAME_HEADER_LEN as usize..header.frame_len() as usize)
             else {
@@ -146,7 +150,7 @@ impl Leaves {
                 header.check_body(body).map_err(damaged)?;
                 let body = &body[..header.body_len as usize];
                 let view = RecordView::of_frame(&header, body).map_err(damaged)?;
-                records.push((header, body, view));
+                records.push((head, body, view));
                 self.found.matters |= !matches!(kind, Some(Kind::Open | Kind::Seal));
             }
             at = header.end();
@@ -160,8 +164,8 @@ impl Leaves {
         let mut histories = vec![Digest::ZERO; dets.len()];
         digest_many(&dets, &mut histories);
         let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(records.len()));
-        for ((header, body, view), history) in records.iter().zip(&histories) {
-            put_leaf(header, body, view, history, &mut bytes);
+        for ((head, body, view), history) in records.iter().zip(&histories) {
+            put_leaf(head, body, view, history, &mut bytes);
             ends.push(bytes.len());
         }
         let starts = std::iter::once(0).chain(ends.iter().copied());

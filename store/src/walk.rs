@@ -46,6 +46,8 @@ pub(crate) struct Walker {
     /// Ranges behind the ends of segments that are not zero: start and length. Collected instead of stopping at them
     /// when there is a place for them.
     slack: Option<Vec<(Offset, u64)>>,
+    /// Whether the CRCs of records' bodies are for somebody else to check.
+    bodies_left: bool,
 }
 
 /// What a frame's place holds.
@@ -65,7 +67,13 @@ impl Walker {
             file: None,
             limit: Offset(u64::MAX),
             slack: None,
+            bodies_left: false,
         }
+    }
+
+    /// Leaves the CRCs of records' bodies to whoever asked for the groups.
+    pub(crate) fn leave_bodies(&mut self) {
+        self.bodies_left = true;
     }
 
     /// Goes on where bytes behind the end of a segment are not zero, and collects where.
@@ -140,13 +148,18 @@ impl Walker {
 
     /// The padded body of a frame of the group read last.
     pub(crate) fn body(&mut self, frame: &FrameHeader) -> Result<&[u8], Error> {
-        let at = frame.offset.plus(FRAME_HEADER_LEN);
+        let frame = self.frames(frame.offset, frame.frame_len())?;
+        Ok(&frame[FRAME_HEADER_LEN as usize..])
+    }
+
+    /// `len` bytes of frames of the group read last, from the one at `at` on.
+    pub(crate) fn frames(&mut self, at: Offset, len: u64) -> Result<&[u8], Error> {
         let start = self.stride().segment_start(at);
         if let Some(why) = self.enter(start)? {
             let stop = Stop { at, p: start, why };
             return Err(stop.finding(self.stride()).into());
         }
-        self.bytes(frame.offset, at, frame.frame_len() - FRAME_HEADER_LEN)
+        self.bytes(at, at, len)
     }
 
     /// Judges the group that follows `position`.
@@ -320,12 +333,14 @@ impl Walker {
                 "one that leaves it",
             )));
         }
+        let bodies_left = self.bodies_left;
         let body = self.bytes(
             group,
             at.plus(FRAME_HEADER_LEN),
             header.frame_len() - FRAME_HEADER_LEN,
         )?;
-        if let Err(error) = header.check_body(body) {
+        let is_left = bodies_left && !Kind::from_u8(header.kind).is_some_and(Kind::is_structural);
+        if !is_left && let Err(error) = header.check_body(body) {
             return Ok(Judged::Bad(judge("a frame", error)));
         }
         if let Err(error) = header.belongs(at, salt, epoch_min) {

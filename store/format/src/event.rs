@@ -543,17 +543,33 @@ pub fn assemble(kind: Kind, previous: &Digest, raw: &[&[u8]]) -> Vec<u8> {
 /// [`Error::BadField`].
 pub fn slots(kind: Kind, det: &[u8]) -> Outcome<Vec<(u8, ValueRef)>, Error> {
     let mut slots = Vec::new();
-    for (number, field) in Fields::new(kind, det)?.enumerate() {
-        let (field, raw) = field?;
-        if field.kind == FieldType::Slot && !raw.is_empty() {
-            let value = ValueRef::read(raw).map_err(|why| Error::BadField {
-                field: field.name,
+    each_slot(kind, det, |slot, value| {
+        slots.push((slot, value));
+        Ok(())
+    })?;
+    Ok(slots)
+}
+
+/// Gives `each` the value names in a deterministic part, by slot, ascending.
+///
+/// # Errors
+/// [`Error::BadField`]; what `each` says.
+pub fn each_slot(
+    kind: Kind,
+    det: &[u8],
+    mut each: impl FnMut(u8, ValueRef) -> Outcome<(), Error>,
+) -> Outcome<(), Error> {
+    let mut fields = Fields::new(kind, det)?;
+    while let Some(present) = fields.next_present()? {
+        if present.field.kind == FieldType::Slot {
+            let value = ValueRef::read(present.raw).map_err(|why| Error::BadField {
+                field: present.field.name,
                 why,
             })?;
-            slots.push((number as u8, value));
+            each(present.number as u8, value)?;
         }
     }
-    Ok(slots)
+    Ok(())
 }
 
 /// The slot's number of a named field.

@@ -16,13 +16,15 @@
 
 use crate::Error;
 use crate::digest::Digest;
-use crate::event::{VALUE_LABEL, ValueRef, fields, slots};
-use crate::frame::{FrameHeader, Kind};
+use crate::event::{VALUE_LABEL, ValueRef, each_slot, fields};
+use crate::frame::{FRAME_HEADER_LEN, FrameHeader, Kind};
 use crate::record::{REDACTED, RecordView};
 
 const LEAF_TAG: &[u8; 16] = b"aos.leaf.v1\0\0\0\0\0";
 /// The frame header is covered from here on.
 const COVERED_FROM: usize = 12;
+/// Where it says the record's kind.
+const KIND_AT: usize = 12;
 
 /// A record's leaf and history digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,36 +39,37 @@ pub struct Leaf {
 pub fn leaf(header: &FrameHeader, body: &[u8], view: &RecordView<'_>) -> Leaf {
     let history = view.digest();
     let mut bytes = Vec::with_capacity(256);
-    put_leaf(header, body, view, &history, &mut bytes);
+    put_leaf(&header.encode(), body, view, &history, &mut bytes);
     Leaf {
         hash: Digest::of(&bytes),
         history,
     }
 }
 
-/// Appends the bytes whose SHA-256 is the leaf of a record with that history digest: for whoever hashes many at a time.
+/// Appends the bytes whose SHA-256 is the leaf of a record with that history digest: for whoever hashes many at a time. `head` is
+/// the frame's header as it stands.
 pub fn put_leaf(
-    header: &FrameHeader,
+    head: &[u8; FRAME_HEADER_LEN as usize],
     body: &[u8],
     view: &RecordView<'_>,
     history: &Digest,
     out: &mut Vec<u8>,
 ) {
+    let kind = head[KIND_AT];
     out.push(0);
     out.extend_from_slice(LEAF_TAG);
-    out.extend_from_slice(&header.encode()[COVERED_FROM..]);
-    if !has_values(header.kind) {
+    out.extend_from_slice(&head[COVERED_FROM..]);
+    if !has_values(kind) {
         out.extend_from_slice(&Digest::ZERO.0);
         out.extend_from_slice(body);
         return;
     }
     out.extend_from_slice(&history.0);
-    out.extend_from_slice(&body[view.det().len()..header.record_len as usize]);
-    for part in view.parts().values {
-        let head = &body[part.head.start..part.bytes.start];
-        match head[0] & 7 {
-            0 | 3 => out.push(head[0] & !7),
-            _ => out.extend_from_slice(head),
+    out.extend_from_slice(&body[view.det().len()..view.body_len() - view.value_area().len()]);
+    for value in view.value_parts() {
+        match value[0] & 7 {
+            0 | 3 => out.push(value[0] & !7),
+            _ => out.extend_from_slice(value),
         }
     }
 }
@@ -103,12 +106,12 @@ pub fn values<'a>(
         return Ok(());
     };
     let bad = |slot, why| Error::BadValue { slot, why };
-    let named = slots(kind, view.det())?;
-    let mut names = named.iter();
-    for entry in view.values() {
-        let name = match names.next() {
-            Some((slot, name)) if *slot == entry.slot => *name,
-            _ => return Err(bad(entry.slot, "no value that its history names")),
+    let mut entries = view.values();
+    each_slot(kind, view.det(), |slot, name| {
+        let entry = match entries.next() {
+            Some(entry) if entry.slot == slot => entry,
+            Some(entry) => return Err(bad(entry.slot, "no value that its history names")),
+            None => return Err(bad(slot, "its history names it, the record has none")),
         };
         let salted = view.salted_bytes(&entry);
         if salted.is_some() && u64::from(entry.len) != name.len {
@@ -120,9 +123,10 @@ pub fn values<'a>(
             salted,
             redacted: entry.start == REDACTED,
         });
-    }
-    match names.next() {
-        Some((slot, _)) => Err(bad(*slot, "its history names it, the record has none")),
+        Ok(())
+    })?;
+    match entries.next() {
+        Some(entry) => Err(bad(entry.slot, "no value that its history names")),
         None => Ok(()),
     }
 }

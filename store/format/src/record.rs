@@ -645,6 +645,22 @@ impl<'a> RecordView<'a> {
         std::iter::from_fn(move || entries.next().ok().flatten().map(|(entry, _)| entry))
     }
 
+    /// The values as they stand behind the record.
+    pub fn value_area(&self) -> &'a [u8] {
+        self.values
+    }
+
+    /// Of each value what a seal covers unless it is stored here: its head, and the salt of one that was never recorded.
+    pub fn value_parts(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let area = self.values;
+        let mut entries = values::Entries::new(area);
+        std::iter::from_fn(move || {
+            let from = entries.at();
+            let (entry, _) = entries.next().ok().flatten()?;
+            Some(&area[from..entries.at() - entry.len as usize])
+        })
+    }
+
     /// Salt and bytes of a value stored in this record, as they are hashed behind [`crate::event::VALUE_LABEL`].
     pub fn salted_bytes(&self, value: &ValueEntry) -> Option<&'a [u8]> {
         let bytes = self.value_bytes(value)?;

@@ -75,30 +75,37 @@ impl BlockHead {
     }
 }
 
-/// The bytes of a block that holds `raw`, `count` records from number `first` on.
+/// Head of a block that holds `raw`, `count` records from number `first` on, and its bytes where they are compressed.
+pub(crate) fn packed(
+    raw: &[u8],
+    count: u32,
+    first: u64,
+    compress: bool,
+) -> Result<([u8; 32], Option<Vec<u8>>), String> {
+    let packed = match compress {
+        true => Some(zstd::bulk::compress(raw, 3).map_err(|error| error.to_string())?),
+        false => None,
+    };
+    let packed = packed.filter(|packed| packed.len() < raw.len());
+    let head = BlockHead {
+        raw_len: raw.len() as u32,
+        stored_len: packed.as_ref().map_or(raw.len(), Vec::len) as u32,
+        count,
+        first,
+        crc: packed.as_ref().map_or(0, |stored| crc32(stored)),
+    };
+    Ok((head.encode(), packed))
+}
+
+/// The bytes of such a block.
 pub(crate) fn encode(
     raw: &[u8],
     count: u32,
     first: u64,
     compress: bool,
 ) -> Result<Vec<u8>, String> {
-    let packed = match compress {
-        true => Some(zstd::bulk::compress(raw, 3).map_err(|error| error.to_string())?),
-        false => None,
-    };
-    let packed = packed.filter(|packed| packed.len() < raw.len());
-    let stored = packed.as_deref().unwrap_or(raw);
-    let head = BlockHead {
-        raw_len: raw.len() as u32,
-        stored_len: stored.len() as u32,
-        count,
-        first,
-        crc: if packed.is_some() { crc32(stored) } else { 0 },
-    };
-    let mut bytes = Vec::with_capacity(stored.len() + BLOCK_HEAD_LEN as usize);
-    bytes.extend_from_slice(&head.encode());
-    bytes.extend_from_slice(stored);
-    Ok(bytes)
+    let (head, packed) = packed(raw, count, first, compress)?;
+    Ok([&head, packed.as_deref().unwrap_or(raw)].concat())
 }
 
 /// A block read into memory.
@@ -120,6 +127,11 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
+    /// The header as it stands.
+    pub(crate) fn head(&self) -> &'a [u8; FRAME_HEADER_LEN as usize] {
+        self.bytes.first_chunk().expect("a frame has a header")
+    }
+
     /// The body without padding.
     pub(crate) fn body(&self) -> &'a [u8] {
         &self.bytes[FRAME_HEADER_LEN as usize..][..self.header.body_len as usize]
@@ -129,8 +141,17 @@ impl<'a> Frame<'a> {
 impl Block {
     /// Reads block `number`.
     pub(crate) fn read(container: &Container, number: usize) -> Result<Block, Error> {
+        Block::read_into(container, number, Aligned::default())
+    }
+
+    /// The same, into memory that was used before.
+    pub(crate) fn read_into(
+        container: &Container,
+        number: usize,
+        memory: Aligned,
+    ) -> Result<Block, Error> {
         let (at, head) = container.heads[number];
-        let mut raw = Aligned::zeroed(head.raw_len as usize);
+        let mut raw = memory.reused(head.raw_len as usize);
         let body_at = at + BLOCK_HEAD_LEN;
         if head.is_plain() {
             container.read_into(&mut raw, body_at)?;
@@ -196,6 +217,19 @@ impl Block {
                 found: error.to_string(),
             },
         })?;
+        self.framed(header, at, salt, after, number)
+    }
+
+    /// The same for a frame whose header was read and is one.
+    pub(crate) fn framed(
+        &self,
+        header: FrameHeader,
+        at: usize,
+        salt: u32,
+        after: Offset,
+        number: u64,
+    ) -> Result<Frame<'_>, Error> {
+        let rest = &self.raw[at.min(self.raw.len())..];
         let body = rest
             .get(FRAME_HEADER_LEN as usize..header.frame_len() as usize)
             .ok_or_else(|| Error::Tampered {
@@ -204,9 +238,12 @@ impl Block {
                 expected: "a whole frame".into(),
                 found: "the end of its block".into(),
             })?;
-        header
-            .check_body(body)
-            .map_err(|error| corrupt("a frame", error.to_string()))?;
+        header.check_body(body).map_err(|error| Error::Corrupt {
+            at: self.byte(at),
+            place: format!("record {number}"),
+            expected: "a frame".into(),
+            found: error.to_string(),
+        })?;
         let tampered = |expected: String, found: String| Error::Tampered {
             at: self.byte(at),
             place: format!("record {number}"),

@@ -8,21 +8,24 @@ use crate::file::NewFile;
 use crate::key::Key;
 use crate::manifest::{DefinitionEntry, Manifest, RunEntry};
 use crate::note::{Checkpoint, Note};
+use crate::pool;
 use crate::prune::refuse_pruned;
-use crate::scan::{Scanned, merge, scan};
+use crate::scan::{Heads, Scanned, merge, scan_with};
 use aos_format::FORMAT_VERSION;
 use aos_format::digest::{Digest, LogId, RunId, log_digest};
 use aos_format::event::slot_of;
-use aos_format::frame::Kind;
+use aos_format::frame::{FrameHeader, Kind};
 use aos_format::merkle::{Peaks, Subtree, subtrees};
-use aos_format::offset::Offset;
-use aos_format::record::StreamId;
+use aos_format::offset::{Offset, Stride};
+use aos_format::record::{RecordView, StreamId};
 use aos_format::segment::Identity;
-use aos_format::wire::{align16, crc32};
-use aos_store::{Aligned, LogReader, Rows, RunRow, RunStatus, StoredRecord, TailState};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use aos_format::wire::crc32;
+use aos_store::{
+    Aligned, Batch, Choice, LogReader, Peek, Rows, RunRow, RunStatus, StoredRecord, TailState,
+};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// What of a log is sealed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,9 +87,7 @@ pub fn seal(reader: &LogReader, out: &Path, options: &SealOptions<'_>) -> Result
     file.write(&[0; HEADER_LEN as usize])?;
     let chosen = Chosen::new(reader, options)?;
     let mut written = write_blocks(reader, &chosen, options, identity, &mut file)?;
-    if let Some(mut leaves) = written.leaves.take() {
-        leaves.append_to(&mut file)?;
-    }
+    std::mem::take(&mut written.leaves).append_to(&mut file)?;
     let manifest = chosen.manifest(identity, options, &written)?;
     let text = manifest.encode();
     let len = u32::try_from(text.len()).map_err(|_| Error::Selection {
@@ -171,6 +172,7 @@ struct Chosen {
     /// Of runs: offsets of control records that go with them.
     control: BTreeSet<Offset>,
     ranges: Vec<(Offset, Offset)>,
+    stride: Stride,
 }
 
 impl Chosen {
@@ -211,25 +213,78 @@ impl Chosen {
             selection: options.selection.clone(),
             control,
             ranges,
+            stride,
         })
     }
 
-    fn takes(&self, record: &StoredRecord, stream: StreamId) -> bool {
-        let at = record.offset();
-        if record.is_pending() || at >= self.end {
-            return false;
+    /// What becomes of a record that is durable.
+    fn choice(
+        &self,
+        header: &FrameHeader,
+        mut peek: Peek<'_>,
+        options: &SealOptions<'_>,
+    ) -> Result<Choice, Error> {
+        let at = header.offset;
+        let is_taken = at < self.end
+            && match &self.selection {
+                Selection::All => true,
+                Selection::Segments(_) => self
+                    .ranges
+                    .iter()
+                    .any(|(start, end)| *start <= at && at < *end),
+                Selection::Runs(runs) => {
+                    let view = RecordView::of_frame(header, peek.body()?);
+                    let view = view.map_err(|error| unlike(at, &error))?;
+                    match view.stream().as_run() {
+                        Some(run) => runs.contains(&run),
+                        None => self.control.contains(&at),
+                    }
+                }
+            };
+        if !is_taken {
+            return Ok(Choice::Leave);
         }
-        match &self.selection {
-            Selection::All => true,
-            Selection::Segments(_) => self
-                .ranges
-                .iter()
-                .any(|(start, end)| *start <= at && at < *end),
-            Selection::Runs(runs) => match stream.as_run() {
-                Some(run) => runs.contains(&run),
-                None => self.control.contains(&at),
-            },
+        if Kind::from_u8(header.kind) != Some(Kind::Seed) || options.seeds {
+            return Ok(Choice::Take);
         }
+        let body = peek.body()?;
+        let whole = header.check_body(body);
+        let slot = slot_of(Kind::Seed, "seed").expect("the kind's table has this slot");
+        let body = &body[..header.body_len as usize];
+        let (frame, _) = whole
+            .and_then(|()| cut(header, body, &[slot]))
+            .map_err(|error| unlike(at, &error))?;
+        let header = FrameHeader::decode(&frame, self.stride);
+        Ok(Choice::Instead(
+            header.map_err(|error| unlike(at, &error))?,
+            frame,
+        ))
+    }
+
+    /// The error that reading the log in the plain way gives, where it gives one: it says what is wrong with the log.
+    fn explained(&self, reader: &LogReader, error: Error) -> Error {
+        let first = match self.selection {
+            Selection::Runs(_) => Offset(0),
+            _ => self.first(),
+        };
+        let records = match reader.scan(first) {
+            Ok(records) => records,
+            Err(error) => return error.into(),
+        };
+        for record in records {
+            match record.and_then(|record| Ok((record.offset(), record.stream()?))) {
+                Ok((offset, _)) if offset >= self.end => break,
+                Ok(_) => {}
+                Err(aos_store::Error::Finding(finding)) if finding.offset >= self.end => break,
+                Err(error) => return error.into(),
+            }
+        }
+        error
+    }
+
+    /// Nothing is read from here on.
+    fn last(&self) -> Offset {
+        self.ranges.last().map_or(self.end, |(_, end)| *end)
     }
 
     fn first(&self) -> Offset {
@@ -256,7 +311,7 @@ impl Chosen {
             .runs
             .values()
             .filter(whole)
-            .map(entry)
+            .map(|row| entry(row, &written.heads))
             .collect();
         let (selection, origin) = match &self.selection {
             Selection::All => ("all", origin(identity.log_id, "")),
@@ -346,7 +401,14 @@ fn with_runs(reader: &LogReader, runs: &BTreeSet<RunId>) -> Result<BTreeSet<Offs
     Ok(control)
 }
 
-fn entry(row: &RunRow) -> RunEntry {
+fn unlike(at: Offset, error: &aos_format::Error) -> Error {
+    Error::Selection {
+        why: format!("the record at offset {at} is not as it must be: {error}"),
+    }
+}
+
+fn entry(row: &RunRow, heads: &Heads) -> RunEntry {
+    let head = &heads[&StreamId::run(row.run)];
     RunEntry {
         run: row.run,
         namespace: row.namespace.clone(),
@@ -355,9 +417,9 @@ fn entry(row: &RunRow) -> RunEntry {
         key: row.key.clone(),
         generation: row.generation,
         definition: row.definition,
-        head: row.head,
-        records: row.seq,
-        events: row.events,
+        head: head.offset,
+        records: head.seq,
+        events: head.events,
         status: match &row.status {
             RunStatus::Open | RunStatus::Waiting | RunStatus::Pending(_) => "open",
             RunStatus::Completed => "completed",
@@ -365,7 +427,7 @@ fn entry(row: &RunRow) -> RunEntry {
             RunStatus::Cancelled => "cancelled",
         }
         .into(),
-        history_digest: row.digest,
+        history_digest: head.digest.unwrap_or_default(),
     }
 }
 
@@ -374,25 +436,63 @@ fn entry(row: &RunRow) -> RunEntry {
 struct Written {
     bytes: u64,
     blocks: u32,
-    /// The leaves, in a file beside the archive: they stand behind the blocks, and there may be more than fit in memory.
-    leaves: Option<NewFile>,
+    leaves: Leaves,
     tree: Peaks,
-    heads: BTreeMap<StreamId, crate::scan::Head>,
+    heads: Heads,
+    /// Folded from the first records, starts and ends of runs, and from documents and seeds. What the others change in them
+    /// stands in `heads`.
     rows: Rows,
+}
+
+/// The leaves, which stand behind the blocks: what exceeds [`Leaves::KEPT`] goes into a file beside the archive.
+#[derive(Default)]
+struct Leaves {
+    kept: Vec<u8>,
+    spill: Option<NewFile>,
+}
+
+impl Leaves {
+    /// Bytes kept in memory.
+    const KEPT: usize = 32 << 20;
+
+    fn push(&mut self, leaves: &[Digest], beside: &NewFile) -> Result<(), Error> {
+        self.kept.extend(leaves.iter().flat_map(|leaf| leaf.0));
+        if self.kept.len() < Leaves::KEPT {
+            return Ok(());
+        }
+        let spill = match &mut self.spill {
+            Some(spill) => spill,
+            none => none.insert(beside.beside()?),
+        };
+        spill.write(&self.kept)?;
+        self.kept.clear();
+        Ok(())
+    }
+
+    fn append_to(self, file: &mut NewFile) -> Result<(), Error> {
+        if let Some(mut spill) = self.spill {
+            spill.append_to(file)?;
+        }
+        file.write(&self.kept)
+    }
 }
 
 /// A block on its way to the file.
 struct Job {
-    raw: Vec<u8>,
-    count: u32,
+    raw: Aligned,
+    headers: Vec<FrameHeader>,
     first: u64,
 }
 
 /// A block ready to be written.
 struct Done {
-    bytes: Result<Vec<u8>, String>,
+    block: Block,
+    headers: Vec<FrameHeader>,
+    encoded: Result<([u8; 32], Option<Vec<u8>>), String>,
     scanned: Scanned,
     subtrees: Vec<Subtree>,
+    /// Records that say what a run, a document or a seed is.
+    telling: Vec<StoredRecord>,
 }
 
 fn write_blocks(
@@ -402,161 +502,125 @@ fn write_blocks(
     identity: Identity,
     file: &mut NewFile,
 ) -> Result<Written, Error> {
-    let compress = options.compress;
-    std::thread::scope(|scope| {
-        let mut lanes = Vec::new();
-        for _ in 0..options.workers.max(1) {
-            let (jobs, take): (SyncSender<Job>, Receiver<Job>) = sync_channel(1);
-            let (give, done) = sync_channel(2);
-            scope.spawn(move || {
-                for job in take {
-                    if give.send(finish(job, identity, compress)).is_err() {
-                        return;
-                    }
-                }
-            });
-            lanes.push((jobs, done));
+    // Where nothing of a run may be missed, a record must be known to be whole before it is left out.
+    let bodies = matches!(chosen.selection, Selection::Runs(_));
+    let mut frames = reader.frames(chosen.first(), chosen.last(), bodies);
+    let used: Mutex<Vec<(Aligned, Vec<FrameHeader>)>> = Mutex::default();
+    let (mut first, mut more) = (0, true);
+    let source = || -> Option<Result<Job, Error>> {
+        let (bytes, headers) = used.lock().pop().unwrap_or_default();
+        let mut batch = Batch::reused(bytes, headers);
+        if !more {
+            return None;
         }
-        let mut writer = BlockWriter {
-            lanes: &lanes,
-            sent: VecDeque::new(),
-            next: 0,
-            file,
-            written: Written::default(),
-            raw: Vec::with_capacity(BLOCK_LEN + (64 << 10)),
-            count: 0,
-            first: 0,
-        };
-        for record in reader.scan(chosen.first())? {
-            let record = match record {
-                Ok(record) => record,
-                // What stands behind the last group is not sealed.
-                Err(aos_store::Error::Finding(finding)) if finding.offset >= chosen.end => break,
-                Err(error) => return Err(error.into()),
-            };
-            if record.offset() >= chosen.end {
-                break;
-            }
-            if chosen.takes(&record, record.stream()?) {
-                writer.add(&record, options.seeds)?;
+        let mut choose =
+            |header: &FrameHeader, peek: Peek<'_>| chosen.choice(header, peek, options);
+        match frames.fill(&mut batch, BLOCK_LEN, &mut choose) {
+            Ok(go_on) => more = go_on,
+            Err(error) => {
+                more = false;
+                return Some(Err(error));
             }
         }
-        writer.flush()?;
-        while writer.take()? {}
-        Ok(writer.written)
-    })
-}
-
-/// Puts records into blocks, hands those to the workers in turn, and writes what comes back in order.
-struct BlockWriter<'a> {
-    lanes: &'a [(SyncSender<Job>, Receiver<Done>)],
-    /// Lanes whose results are still to come, in order.
-    sent: VecDeque<usize>,
-    next: usize,
-    file: &'a mut NewFile,
-    written: Written,
-    raw: Vec<u8>,
-    count: u32,
-    first: u64,
-}
-
-impl BlockWriter<'_> {
-    fn add(&mut self, record: &StoredRecord, seeds: bool) -> Result<(), Error> {
-        self.written.rows.take(record)?;
-        let header = record.header();
-        if record.kind() == Some(Kind::Seed) && !seeds {
-            let slot = slot_of(Kind::Seed, "seed").expect("the kind's table has this slot");
-            let (frame, _) =
-                cut(header, record.body(), &[slot]).map_err(|error| Error::Selection {
-                    why: format!("the SEED at offset {}: {error}", record.offset()),
-                })?;
-            self.raw.extend_from_slice(&frame);
-        } else {
-            self.raw.extend_from_slice(&header.encode());
-            self.raw.extend_from_slice(record.body());
-            self.raw.resize(align16(self.raw.len() as u64) as usize, 0);
+        if batch.is_empty() {
+            return None;
         }
-        self.count += 1;
-        if self.raw.len() >= BLOCK_LEN {
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        if self.count == 0 {
-            return Ok(());
-        }
-        if self.sent.len() == 2 * self.lanes.len() {
-            self.take()?;
-        }
+        let (raw, headers) = batch.take();
         let job = Job {
-            raw: std::mem::take(&mut self.raw),
-            count: self.count,
-            first: self.first,
+            raw,
+            first,
+            headers,
         };
-        self.first += u64::from(self.count);
-        self.count = 0;
-        let lane = self.next % self.lanes.len();
-        self.next += 1;
-        let sent = self.lanes[lane].0.send(job);
-        assert!(sent.is_ok(), "a worker lives as long as its lane");
-        self.sent.push_back(lane);
+        first += job.headers.len() as u64;
+        Some(Ok(job))
+    };
+    let work =
+        |job: Result<Job, Error>| job.and_then(|job| finish(job, identity, options.compress));
+    let mut written = Written::default();
+    let taken = pool::stream(options.workers, source, &work, |done| {
+        let (raw, headers) = written.take(done?, file)?;
+        used.lock().push((raw, headers));
         Ok(())
+    });
+    match taken {
+        Ok(()) => Ok(written),
+        Err(error @ Error::Io { .. }) => Err(error),
+        Err(error) => Err(chosen.explained(reader, error)),
     }
+}
 
-    /// Writes the next block that comes back; `false` when none is on its way.
-    fn take(&mut self) -> Result<bool, Error> {
-        let Some(lane) = self.sent.pop_front() else {
-            return Ok(false);
-        };
-        let done = self.lanes[lane].1.recv();
-        let Done {
-            bytes,
-            scanned,
-            subtrees,
-        } = done.expect("a worker answers every job");
-        if let Some(fault) = scanned.fault {
+impl Written {
+    /// Writes the next block; gives back its memory.
+    fn take(
+        &mut self,
+        done: Done,
+        file: &mut NewFile,
+    ) -> Result<(Aligned, Vec<FrameHeader>), Error> {
+        if let Some(fault) = done.scanned.fault {
             return Err(Error::Selection {
                 why: format!("a record of the log is not as it must be: {fault}"),
             });
         }
-        let bytes = bytes.map_err(|why| Error::Selection { why })?;
-        self.file.write(&bytes)?;
-        self.written.bytes += bytes.len() as u64;
-        self.written.blocks += 1;
-        let leaves: Vec<u8> = scanned.leaves.iter().flat_map(|leaf| leaf.0).collect();
-        let spill = match &mut self.written.leaves {
-            Some(spill) => spill,
-            none => none.insert(self.file.beside()?),
-        };
-        spill.write(&leaves)?;
-        for subtree in subtrees {
-            self.written.tree.push_subtree(subtree);
+        let (head, packed) = done.encoded.map_err(|why| Error::Selection { why })?;
+        let stored = packed.as_deref().unwrap_or(&done.block.raw);
+        file.write(&head)?;
+        file.write(stored)?;
+        self.bytes += BLOCK_HEAD_LEN + stored.len() as u64;
+        self.blocks += 1;
+        self.leaves.push(&done.scanned.leaves, file)?;
+        for subtree in done.subtrees {
+            self.tree.push_subtree(subtree);
         }
-        merge(&mut self.written.heads, &scanned.heads);
-        Ok(true)
+        for record in &done.telling {
+            self.rows.take(record)?;
+        }
+        merge(&mut self.heads, &done.scanned.heads);
+        Ok((done.block.raw, done.headers))
     }
 }
 
-fn finish(job: Job, identity: Identity, compress: bool) -> Done {
-    let head = BlockHead {
-        raw_len: job.raw.len() as u32,
-        stored_len: job.raw.len() as u32,
-        count: job.count,
-        first: job.first,
-        crc: 0,
-    };
+fn finish(job: Job, identity: Identity, compress: bool) -> Result<Done, Error> {
+    let (count, len) = (job.headers.len() as u32, job.raw.len() as u32);
     let block = Block {
         at: BLOCK_HEAD_LEN,
-        head,
-        raw: Aligned::copy_of(&job.raw),
+        head: BlockHead {
+            raw_len: len,
+            stored_len: len,
+            count,
+            first: job.first,
+            crc: 0,
+        },
+        raw: job.raw,
     };
-    let scanned = scan(&block, identity);
-    let subtrees = subtrees(job.first, &scanned.leaves);
-    Done {
-        bytes: block::encode(&job.raw, job.count, job.first, compress),
-        scanned,
-        subtrees,
+    let scanned = scan_with(&block, identity, Some(&job.headers));
+    let mut telling = Vec::new();
+    if scanned.fault.is_none() {
+        let mut at = 0;
+        for header in &job.headers {
+            let end = at + header.frame_len() as usize;
+            if tells(header) {
+                let frame = &block.raw[at..end];
+                let record = StoredRecord::carried(identity, header.offset, frame, "the log")?;
+                telling.push(record);
+            }
+            at = end;
+        }
     }
+    Ok(Done {
+        subtrees: subtrees(job.first, &scanned.leaves),
+        encoded: block::packed(&block.raw, count, job.first, compress),
+        scanned,
+        telling,
+        headers: job.headers,
+        block,
+    })
+}
+
+/// Whether rows say more of a record than where it stands and what its history digest is.
+fn tells(header: &FrameHeader) -> bool {
+    header.seq == 1
+        || matches!(
+            Kind::from_u8(header.kind),
+            Some(Kind::Start | Kind::End | Kind::Definition | Kind::Seed)
+        )
 }

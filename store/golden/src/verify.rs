@@ -6,13 +6,15 @@ use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::note::{Checkpoint, Note};
 use crate::pool;
-use crate::scan::{Head, Scanned, merge, scan};
+use crate::scan::{Heads, Scanned, merge, scan};
 use crate::trust::Trust;
 use aos_format::digest::Digest;
 use aos_format::merkle::{Peaks, Subtree, subtrees};
 use aos_format::offset::Offset;
 use aos_format::record::StreamId;
-use std::collections::{BTreeMap, BTreeSet};
+use aos_store::Aligned;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 
 /// Findings kept; more are counted.
 const FINDINGS_MAX: usize = 100;
@@ -260,7 +262,7 @@ struct Checker<'a> {
     found: Found,
     tree: Peaks,
     whole: bool,
-    heads: BTreeMap<StreamId, Head>,
+    heads: Heads,
     differ: Vec<(u64, Offset, u64)>,
     /// Numbers of records that cannot be read.
     unread: Vec<u64>,
@@ -276,7 +278,7 @@ impl<'a> Checker<'a> {
             found: Found::default(),
             tree: Peaks::default(),
             whole: true,
-            heads: BTreeMap::new(),
+            heads: Heads::new(),
             differ: Vec::new(),
             unread: Vec::new(),
             last: Offset(0),
@@ -335,23 +337,26 @@ impl<'a> Checker<'a> {
 
     fn blocks(&mut self, workers: usize) -> Result<(), Error> {
         let container = self.container;
-        let identity = container.header.identity;
+        let used: Mutex<Vec<Aligned>> = Mutex::default();
         let work = |index: usize| -> Result<Checked, Error> {
-            let block = Block::read(container, index)?;
-            let scanned = scan(&block, identity);
-            let stored = container.leaves(block.head.first, scanned.leaves.len());
-            let (differ, stored) = match stored {
+            let memory = used.lock().pop().unwrap_or_default();
+            let block = Block::read_into(container, index, memory)?;
+            let scanned = scan(&block, container.header.identity);
+            let first = block.head.first;
+            let (differ, stored) = match container.leaves(first, scanned.leaves.len()) {
+                Ok(stored) if stored == scanned.leaves => (Vec::new(), Ok(())),
                 Ok(stored) => {
                     let pairs = scanned.leaves.iter().zip(&stored).enumerate();
                     let differ = pairs
                         .filter(|(_, (computed, stored))| computed != stored)
-                        .map(|(number, _)| block.head.first + number as u64);
+                        .map(|(number, _)| first + number as u64);
                     (differ.collect(), Ok(()))
                 }
                 Err(error) => (Vec::new(), Err(error)),
             };
+            used.lock().push(block.raw);
             Ok(Checked {
-                subtrees: subtrees(block.head.first, &scanned.leaves),
+                subtrees: subtrees(first, &scanned.leaves),
                 scanned,
                 differ,
                 stored,

@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use aos_disk::sim::SimDisk;
+use aos_format::digest::RunId;
 use aos_format::offset::Offset;
 use aos_format::record::StreamId;
 use aos_golden::{
@@ -11,6 +12,7 @@ use aos_golden::{
 use aos_store::Source;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 #[test]
 fn an_archive_of_everything_is_valid_and_says_what_it_holds() {
@@ -119,7 +121,7 @@ fn what_cannot_be_sealed_is_refused() {
     let reader = log(1);
     let folder = tempfile::tempdir().unwrap();
     for selection in [
-        Selection::Runs(BTreeSet::from([aos_format::digest::RunId([9; 16])])),
+        Selection::Runs(BTreeSet::from([RunId([9; 16])])),
         Selection::Runs(BTreeSet::new()),
         Selection::Segments(BTreeSet::from([Offset(1 << 40)])),
         Selection::Segments(BTreeSet::from([Offset(64)])),
@@ -127,6 +129,51 @@ fn what_cannot_be_sealed_is_refused() {
         let refused = seal(&reader, folder.path(), &options(selection, &[]));
         assert!(matches!(refused, Err(Error::Selection { .. })));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_log_with_a_damaged_record_is_not_sealed_and_the_place_is_named() {
+    let disk = SimDisk::new();
+    grow_with(&disk, 0..60, 16 << 10, true);
+    let whole = reader(&disk);
+    let folder = tempfile::tempdir().unwrap();
+    let records: Vec<(Offset, Option<RunId>)> = whole
+        .scan(Offset(0))
+        .unwrap()
+        .map(|record| record.unwrap())
+        .map(|record| (record.offset(), record.stream().unwrap().as_run()))
+        .collect();
+    let last = whole.tail().unwrap().durable;
+    assert!(last.0 > 2 * (16 << 10), "several segments");
+    let run = |at: Offset| records.iter().find(|(offset, _)| *offset == at).unwrap().1;
+    // Headers are checked where groups are read, bodies where they are hashed.
+    let bodies = records.iter().filter(|(_, run)| run.is_some());
+    for (at, _) in bodies.step_by(37).take(4) {
+        for byte in [at.0 + 20, at.0 + 70] {
+            let path = Path::new(LOG).join("segments/00000000000000000000.seg");
+            let mut damaged = disk.peek(&path).unwrap();
+            damaged[byte as usize] ^= 1;
+            let other = disk.frozen_image();
+            other.poke(&path, &damaged).unwrap();
+            let reader = reader(&other);
+            for selection in [
+                Selection::All,
+                Selection::Segments([Offset(0)].into()),
+                Selection::Runs([run(*at).unwrap()].into()),
+            ] {
+                for workers in [1, 3] {
+                    let how = SealOptions {
+                        workers,
+                        ..options(selection.clone(), &[])
+                    };
+                    let refused = seal(&reader, folder.path(), &how).unwrap_err();
+                    assert_eq!(refused.code(), "AOS-S004", "{refused}");
+                    assert!(refused.to_string().contains(&at.to_string()), "{refused}");
+                    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+                }
+            }
+        }
     }
 }
 
