@@ -389,9 +389,17 @@ fn with_runs(reader: &LogReader, runs: &BTreeSet<RunId>) -> Result<BTreeSet<Offs
     let index = reader.index()?;
     let mut control = BTreeSet::new();
     for run in runs {
-        let row = index.rows.runs.get(run).ok_or_else(|| Error::Selection {
-            why: format!("the log has no run {run}"),
-        })?;
+        let row = index
+            .rows
+            .runs
+            .get(run)
+            .ok_or_else(|| match &index.finding {
+                // It may stand behind what could not be read.
+                Some(finding) => aos_store::Error::from(finding.clone()).into(),
+                None => Error::Selection {
+                    why: format!("the log has no run {run}"),
+                },
+            })?;
         if let Some(base) = reader.pruned().filter(|base| base.gone().contains(run)) {
             return Err(base.refuse(row.head).into());
         }
