@@ -148,8 +148,9 @@ fn a_log_with_a_damaged_record_is_not_sealed_and_the_place_is_named() {
     assert!(last.0 > 2 * (16 << 10), "several segments");
     let run = |at: Offset| records.iter().find(|(offset, _)| *offset == at).unwrap().1;
     // Headers are checked where groups are read, bodies where they are hashed.
-    let bodies = records.iter().filter(|(_, run)| run.is_some());
-    for (at, _) in bodies.step_by(37).take(4) {
+    let first = records.iter().filter(|(at, _)| at.0 < 16 << 10);
+    let bodies = first.filter(|(_, run)| run.is_some());
+    for (at, _) in bodies.step_by(7).take(4) {
         for byte in [at.0 + 20, at.0 + 70] {
             let path = Path::new(LOG).join("segments/00000000000000000000.seg");
             let mut damaged = disk.peek(&path).unwrap();
