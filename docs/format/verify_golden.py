@@ -7,7 +7,7 @@
 
 Prints the verdict. Exit 0 valid · 3 untrusted · 5 corrupt or tampered · 7 incomplete, or zstd is needed and not there.
 """
-import argparse, base64, hashlib, hmac, json, os, struct, sys, zlib
+import argparse, base64, bisect, hashlib, hmac, json, os, struct, sys, zlib
 
 class Bad(Exception):
     """Carries the verdict and why."""
@@ -179,13 +179,18 @@ def checkpoint(text):
 def node(left, right):
     return sha(b"\x01", left, right)
 
-def root_of(leaves):
-    peaks = []
-    for number, leaf in enumerate(leaves, 1):
+def peaks_of(leaves, before=(), size=0):
+    """Roots of the perfect subtrees, largest first, when leaves come behind a tree of that size with those peaks."""
+    peaks = list(before)
+    for number, leaf in enumerate(leaves, size + 1):
         peaks.append(leaf)
         while number % 2 == 0:
             number, right = number // 2, peaks.pop()
             peaks.append(node(peaks.pop(), right))
+    return peaks
+
+def root_of(leaves):
+    peaks = peaks_of(leaves)
     total = peaks.pop() if peaks else sha(b"")
     while peaks:
         total = node(peaks.pop(), total)
@@ -247,6 +252,48 @@ def slots(kind, det):
             at = after if field == "i" else after + head
     need(at == len(det) and present >> len(KINDS[kind]) == 0, "tampered", "bytes behind the last field")
     return named
+
+def seal_of(det):
+    """Start, end, count, root, digest of the SEAL before it, total and peaks that a SEAL says."""
+    present, at = varint(det, 37)
+    said = []
+    for number, field in enumerate(KINDS[17]):
+        value = 0 if field == "i" else b""
+        if present >> number & 1 and field == "d":
+            value, at = det[at:at + 32], at + 32
+        elif present >> number & 1:
+            value, at = varint(det, at)
+            if field == "t":
+                value, at = det[at:at + value], at + value
+        said.append(value)
+    listed = said.pop()
+    need(at == len(det) and len(listed) % 33 == 0 and set(listed[::33]) <= {32}, "tampered", "a SEAL that cannot be read")
+    return said + [[listed[n + 1:n + 33] for n in range(0, len(listed), 33)]]
+
+def check_seals(seals, ranges, offsets, leaves):
+    """Compares the log's own seals with the records of their ranges that are carried. Returns how many agree, and how many speak of others."""
+    within = lambda start, end: next((n for n, (a, b) in enumerate(ranges) if a <= start and end <= b), None)
+    before, last = (0, b"", []) if ranges and ranges[0][0] == 0 else None, ()
+    agree = beyond = 0
+    for offset, digest, det in seals:
+        start, end, count, root, named, total, peaks = seal_of(det)
+        place, here = f"the SEAL at offset {offset}", within(offset, offset)
+        possible = start < end <= offset and count <= total <= 1 << 62 and len(peaks) == bin(total).count("1")
+        need(possible, "tampered", f"{place} speaks of no range before it")
+        follows = before if before and (before[0] == start or last in ((), (here,))) else None
+        if follows:
+            size = total - count
+            need(follows[:2] == (start, named) and len(follows[2]) == bin(size).count("1"), "tampered", f"{place} does not follow the one before it")
+        if within(start, end) is not None:
+            mine = leaves[bisect.bisect_left(offsets, start):bisect.bisect_left(offsets, end)]
+            need((len(mine), root_of(mine)) == (count, root), "tampered", f"{place} is not of the records of its range")
+            if follows:
+                need(peaks_of(mine, follows[2], total - count) == peaks, "tampered", f"{place} is of another tree")
+            agree += 1
+        else:
+            beyond += 1
+        before, last = (end, digest, peaks), (here,)
+    return agree, beyond
 
 def record(header, body):
     """Leaf, history digest, stream, lane and number of cut-off values of a record."""
@@ -327,6 +374,7 @@ def archive(path, trust, anchor):
     text = data[manifest_at:notes_at]
     need(zlib.crc32(text) == crc, "corrupt", "the manifest fails its CRC")
     salt, at, first, last, leaves, heads, cut = log_salt(log_id), 64, 0, 0, [], {}, 0
+    offsets, seals = [], []
     for _ in range(blocks):
         magic, raw_len, stored_len, count, number, crc, head_crc = struct.unpack_from("<4sIIIQII", data, at)
         need(zlib.crc32(data[at:at + 28]) == head_crc, "corrupt", f"the block at byte {at} fails its CRC")
@@ -346,6 +394,9 @@ def archive(path, trust, anchor):
                 raise Bad(bad.args[0], f"record {index}: {bad.args[1]}")
             last, cut = offset, cut + gone
             leaves.append(leaf)
+            offsets.append(offset)
+            if header[12] == 17:
+                seals.append((offset, history, body[:struct.unpack_from("<I", body, struct.unpack_from("<I", header, 56)[0] - 8)[0]]))
             count_before, _, _, before = heads.get(stream, (0, 0, 0, b""))
             advances = lane == 0 and header[12] in KINDS and header[12] not in ADVANCE_NOT
             heads[stream] = (count_before + 1, seq, offset, history if advances else before)
@@ -366,6 +417,7 @@ def archive(path, trust, anchor):
     for run in manifest["runs"]:
         expected = (run["records"], run["records"], run["head"], bytes.fromhex(run["history_digest"]))
         need(heads.get((1, bytes.fromhex(run["run"]))) == expected, "tampered", f"run {run['run']} is not as the manifest says")
+    agree, beyond = check_seals(seals, manifest["ranges"], offsets, leaves)
     vouching, before, number = set(), bytes(32), 0
     while notes_at < len(data):
         need(data[notes_at:notes_at + 8] == b"AOSNOTE\n" and notes_at + 16 <= len(data), "corrupt", f"no note at byte {notes_at}")
@@ -381,7 +433,7 @@ def archive(path, trust, anchor):
         if trust:
             vouching |= trust.signers(signed, signatures)
         before, number = sha(block), number + 1
-    notes = f"{records} records, {len(manifest['runs'])} runs, {cut} values cut off, root {root.hex()}"
+    notes = f"{records} records, {len(manifest['runs'])} runs, {cut} values cut off, {agree} seals of the log agree, {beyond} of what is not carried, root {root.hex()}"
     need(trust and len(vouching) >= trust.threshold, "untrusted", f"no key that counts vouches for it; {notes}")
     if not anchor:
         return notes + "; truncation and rollback not checked: no anchor"

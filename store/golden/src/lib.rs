@@ -26,6 +26,7 @@ mod redact;
 mod resign;
 mod scan;
 mod seal;
+mod seals;
 mod trust;
 mod verify;
 mod witness;

@@ -5,8 +5,9 @@
 
 use crate::block::{Block, Frame};
 use crate::error::Error;
+use crate::seals::Placed;
 use aos_format::digest::Digest;
-use aos_format::event::VALUE_LABEL;
+use aos_format::event::{Event, VALUE_LABEL};
 use aos_format::frame::{FrameHeader, Kind};
 use aos_format::leaf::{NamedValue, put_leaf, values};
 use aos_format::offset::Offset;
@@ -49,6 +50,8 @@ pub(crate) struct Scanned {
     pub(crate) redacted: u64,
     /// Records whose seed is carried.
     pub(crate) seeds: u64,
+    /// The log's own seals.
+    pub(crate) seals: Vec<Placed>,
     /// The first fault.
     pub(crate) fault: Option<Error>,
 }
@@ -280,8 +283,22 @@ impl Scanned {
                 head.digest = Some(*history);
             }
         }
-        self.places
-            .push((header.offset, block.byte(record.frame.at)));
+        let at = block.byte(record.frame.at);
+        if kind == Some(Kind::Seal) {
+            let seal = match Event::decode(Kind::Seal, record.view.det()) {
+                Ok((_, Event::Seal(seal))) => Ok(seal),
+                Ok(_) => Err("another event".into()),
+                Err(error) => Err(error.to_string()),
+            };
+            self.seals.push(Placed {
+                number: block.head.first + self.places.len() as u64,
+                offset: header.offset,
+                at,
+                digest: *history,
+                seal,
+            });
+        }
+        self.places.push((header.offset, at));
     }
 }
 

@@ -7,6 +7,7 @@ use crate::manifest::Manifest;
 use crate::note::{Checkpoint, Note};
 use crate::pool;
 use crate::scan::{Heads, Scanned, merge, scan};
+use crate::seals::{self, Placed};
 use crate::trust::Trust;
 use aos_format::digest::Digest;
 use aos_format::merkle::{Peaks, Subtree, subtrees};
@@ -156,6 +157,10 @@ pub struct Verification {
     pub anchor: AnchorState,
     /// Values that were cut off.
     pub redacted: u64,
+    /// SEALs of the log that agree with the records carried of their ranges.
+    pub seals: u64,
+    /// SEALs whose ranges the archive does not carry.
+    pub seals_beyond: u64,
     /// Length of the file in bytes.
     pub bytes: u64,
 }
@@ -243,6 +248,8 @@ impl Found {
             signatures: Vec::new(),
             anchor: AnchorState::NotGiven,
             redacted: 0,
+            seals: 0,
+            seals_beyond: 0,
             bytes,
         }
     }
@@ -269,6 +276,9 @@ struct Checker<'a> {
     last: Offset,
     redacted: u64,
     seeds: u64,
+    seals: Vec<Placed>,
+    /// Offset of the first record of each block.
+    firsts: Vec<Offset>,
 }
 
 impl<'a> Checker<'a> {
@@ -284,6 +294,8 @@ impl<'a> Checker<'a> {
             last: Offset(0),
             redacted: 0,
             seeds: 0,
+            seals: Vec::new(),
+            firsts: Vec::new(),
         }
     }
 
@@ -307,9 +319,14 @@ impl<'a> Checker<'a> {
         let mut trusted = false;
         let mut state = AnchorState::NotGiven;
         let mut good = 0;
+        let mut seals = (0, 0);
         if let Some(manifest) = &manifest {
             good = self.tree(manifest)?;
             self.manifest(manifest);
+            // The stored leaves are those of the records then, and the records are the ones that were sealed.
+            if self.found.count == 0 {
+                seals = self.seals(manifest, options.workers)?;
+            }
             (signatures, trusted) = self.notes(manifest, options.trust);
             if let Some((checkpoint, note)) = anchor {
                 self.anchor_note(checkpoint, note.as_ref(), options.trust);
@@ -332,7 +349,18 @@ impl<'a> Checker<'a> {
         result.signatures = signatures;
         result.anchor = state;
         result.redacted = self.redacted;
+        (result.seals, result.seals_beyond) = seals;
         Ok(result)
+    }
+
+    /// Checks the log's own seals. Returns how many agree, and of how many the range is not carried.
+    fn seals(&mut self, manifest: &Manifest, workers: usize) -> Result<(u64, u64), Error> {
+        let (firsts, seals) = (&self.firsts, &self.seals);
+        let checked = seals::check(self.container, manifest, firsts, seals, workers)?;
+        if let Some((error, record, offset)) = checked.fault {
+            self.found.add(error, Some(record), Some(offset));
+        }
+        Ok((checked.agree, checked.beyond))
     }
 
     fn blocks(&mut self, workers: usize) -> Result<(), Error> {
@@ -383,9 +411,13 @@ impl<'a> Checker<'a> {
             heads,
             redacted,
             seeds,
+            seals,
             fault,
             ..
         } = checked.scanned;
+        self.firsts
+            .extend(places.first().map(|(offset, _)| *offset));
+        self.seals.extend(seals);
         if let Some((offset, at)) = places.first()
             && *offset <= self.last
         {

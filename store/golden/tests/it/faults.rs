@@ -20,7 +20,7 @@ fn header(bytes: &[u8]) -> Header {
 }
 
 /// Where the frames of the only block stand.
-fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+pub fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let end = 64 + header(bytes).payload_len as usize;
     let (mut at, mut found) = (FRAMES_AT, Vec::new());
     while at < end {
@@ -134,7 +134,7 @@ fn every_truncation_is_found() {
 }
 
 /// The archive with other frames, and every length and checksum made to fit them.
-fn with_frames(good: &[u8], frames: &[&[u8]]) -> Vec<u8> {
+pub fn with_frames(good: &[u8], frames: &[&[u8]]) -> Vec<u8> {
     let old = header(good);
     let payload: Vec<u8> = frames.concat();
     let count = frames.len() as u32;

@@ -7,5 +7,6 @@ mod packs;
 mod prune;
 mod python;
 mod seal;
+mod seals;
 mod support;
 mod vectors;

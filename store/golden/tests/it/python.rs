@@ -43,6 +43,48 @@ fn trust_file(folder: &Path, key: &Key) {
     std::fs::write(folder.join("trust.json"), text).unwrap();
 }
 
+/// The script says of an archive by that key that it was tampered with, because of a SEAL.
+pub fn refuses_a_seal(bytes: &[u8], key: &Key, what: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    trust_file(folder.path(), key);
+    std::fs::write(folder.path().join("a.golden"), bytes).unwrap();
+    let Some((code, said)) = verify_py(folder.path(), &["a.golden", "--trust", "trust.json"])
+    else {
+        return;
+    };
+    assert_eq!(code, 5, "{what}: {said}");
+    assert!(said.contains("SEAL"), "{what}: {said}");
+}
+
+#[test]
+fn verify_golden_py_agrees_about_seals_of_the_log() {
+    let (folder, disk) = (tempfile::tempdir().unwrap(), SimDisk::new());
+    grow_with(&disk, 0..24, 8 << 10, true);
+    let key = [key(Algorithm::Ed25519, 1)];
+    trust_file(folder.path(), &key[0]);
+    for (name, selection) in [
+        ("all.golden", Selection::All),
+        ("first.golden", Selection::Segments([Offset(0)].into())),
+        (
+            "later.golden",
+            Selection::Segments([Offset(8 << 10), Offset(16 << 10)].into()),
+        ),
+    ] {
+        let path = folder.path().join(name);
+        aos_golden::seal(&reader(&disk), &path, &options(selection, &key)).unwrap();
+        let ours = judged(std::fs::read(&path).unwrap(), &trust(&[&key[0]]), None);
+        let Some((code, said)) = verify_py(folder.path(), &[name, "--trust", "trust.json"]) else {
+            return;
+        };
+        assert_eq!(code, 0, "{name}: {said}");
+        let seals = format!(
+            "{} seals of the log agree, {} of what is not carried",
+            ours.seals, ours.seals_beyond
+        );
+        assert!(said.contains(&seals), "{name}: {said}, not {seals}");
+    }
+}
+
 #[test]
 fn verify_golden_py_agrees_about_archives_whole_redacted_and_changed() {
     let reader = log(3);

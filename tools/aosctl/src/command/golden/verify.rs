@@ -122,6 +122,8 @@ pub fn report(file: &Path, found: &Verification) -> Object {
         .with("runs", manifest.map(|m| m.runs.len()))
         .with("digest", manifest.map(|m| m.digest.hex()))
         .with("redacted", found.redacted)
+        .with("seals", found.seals)
+        .with("seals_beyond", found.seals_beyond)
         .with("good_records", found.good_records)
         .with("good_through", found.good_through.map(|offset| offset.0))
         .with("signatures", Cell::List(signatures))
@@ -169,6 +171,13 @@ fn table(file: &Path, found: &Verification, out: &mut Output) -> Result<(), Fail
             format!("{} records from the first on{last}", found.good_records),
         )
         .with("redacted", format!("{} values", found.redacted))
+        .with(
+            "seals",
+            format!(
+                "{} of the log's own agree with their ranges, {} are of ranges not carried",
+                found.seals, found.seals_beyond
+            ),
+        )
         .with("anchor", anchor(&found.anchor));
     out.object(&object)?;
     for line in &found.signatures {
