@@ -4,6 +4,7 @@
     verify_golden.py FILE.golden [--trust TRUST] [--anchor CHECKPOINT]
     verify_golden.py --proof PROOF [--trust TRUST]
     verify_golden.py --checkpoint CHECKPOINT --trust TRUST
+    verify_golden.py --pruned PRUNED FILE.golden... [--trust TRUST]     what a pruned log keeps, beside the archives of the rest
 
 Prints the verdict. Exit 0 valid · 3 untrusted · 5 corrupt or tampered · 7 incomplete, or zstd is needed and not there.
 """
@@ -435,14 +436,81 @@ def archive(path, trust, anchor):
         before, number = sha(block), number + 1
     notes = f"{records} records, {len(manifest['runs'])} runs, {cut} values cut off, {agree} seals of the log agree, {beyond} of what is not carried, root {root.hex()}"
     need(trust and len(vouching) >= trust.threshold, "untrusted", f"no key that counts vouches for it; {notes}")
+    found = manifest, list(zip(offsets, leaves)), seals
     if not anchor:
-        return notes + "; truncation and rollback not checked: no anchor"
+        return notes + "; truncation and rollback not checked: no anchor", *found
     text, signatures = note(open(anchor, "rb").read())
     trust.signers(text, signatures)
     origin, size, anchored, _ = checkpoint(text)
     need(origin == manifest["origin"] and size <= records, "incomplete", f"the anchor covers {size} records of {origin}")
     need(root_of(leaves[:size]) == anchored, "tampered", "the anchor is of another history")
-    return notes + f"; continues the anchor of {size} records"
+    return notes + f"; continues the anchor of {size} records", *found
+
+def pruned(path, archives, trust):
+    """PRUNED of a log (pruned.md) beside archives that hold what lies below its pruned point."""
+    data = open(path, "rb").read()
+    need(len(data) >= 96 and data[:8] == b"AOSPRUN\n" and sha(data[:-32]) == data[-32:], "corrupt", "no PRUNED, or other bytes than its digest is of")
+    version, reserved, stride, log_id, required, size = struct.unpack_from("<HHI16sQQ", data, 8)
+    need(zlib.crc32(data[:60]) == struct.unpack_from("<I", data, 60)[0], "corrupt", "its header fails its CRC")
+    need((version, reserved, required, size) == (1, 0, 0, len(data)) and not any(data[48:60]), "corrupt", "another version, or flags")
+    at = 64
+    def number():
+        nonlocal at
+        value, at = varint(data, at)
+        return value
+    def take(length):
+        nonlocal at
+        need(at + length <= len(data) - 32, "tampered", "PRUNED ends early")
+        at += length
+        return data[at - length:at]
+    text = lambda: take(number())
+    end, _, _, _ = (number() for _ in range(4))
+    end = -(-end >> stride) << stride
+    total = number()
+    peaks, seal = [take(32) for _ in range(bin(total).count("1"))], take(32)
+    named = [(text(), take(32), text(), number(), take(32), number(), number()) for _ in range(number())]
+    gone = {}
+    for _ in range(number()):
+        run, after = take(16), number() + at
+        names = [text().decode() for _ in range(4)]
+        numbers = [number() for _ in range(5)]
+        gone[run] = names, numbers, take(32)
+        need(at <= after, "tampered", "a row that is too short")
+        take(after - at)
+        for _ in range(3 * number()):
+            number()
+    kept, last, salt = {}, 0, log_salt(log_id)
+    for _ in range(number()):
+        header, body, at = frame(data, at, salt)
+        offset = struct.unpack_from("<Q", header, 24)[0]
+        leaf, _, stream, _, _ = record(header, body)
+        need(last < offset < end and stream[1] not in gone, "tampered", f"a kept record at offset {offset}")
+        kept[offset], last = leaf, offset
+    need(at == len(data) - 32, "tampered", "bytes behind the kept records")
+    held, runs, files = {}, {}, []
+    for name in archives:
+        _, manifest, found, seals = archive(name, trust, None)
+        for at, digest, det in seals:
+            said = seal_of(det)
+            need(digest != seal or (said[1], said[5], said[6]) == (end, total, peaks), "tampered", f"the SEAL at offset {at} is of another tree")
+        need(manifest["log_id"] == log_id.hex(), "tampered", f"{name} is of another log")
+        files.append(sha(open(name, "rb").read()))
+        held.update((offset, leaf) for offset, leaf in found if offset < end)
+        runs.update((bytes.fromhex(run["run"]), run) for run in manifest["runs"])
+    order = [held[offset] for offset in sorted(held)]
+    missing = [name.decode() for name, digest, *_ in named if digest not in files]
+    need(len(order) == total, "incomplete", f"{len(order)} of {total} pruned records are in the archives given" + (f"; not given: {', '.join(missing)}" if missing else ""))
+    need(peaks_of(order) == peaks, "tampered", "the archives' records are not the ones that were pruned")
+    for offset, leaf in kept.items():
+        need(held.get(offset) == leaf, "tampered", f"the record kept at offset {offset} is not the archive's")
+    for run, (names, numbers, digest) in gone.items():
+        said = runs.get(run)
+        if said:
+            same = [said[key] for key in ("namespace", "name", "version", "key")] == names and bytes.fromhex(said["history_digest"]) == digest
+            same = same and (said["generation"], said["head"], said["records"]) == (numbers[0], numbers[2], numbers[3])
+            need(same, "tampered", f"the row of run {run.hex()} is not as the archive says")
+    named_runs = sum(run in runs for run in gone)
+    return f"pruned below offset {end}: {total} records in the archives, {len(kept)} of them kept, rows of {len(gone)} runs kept, {named_runs} as the archives say"
 
 def proof(path, trust):
     head, _, rest = open(path, "rb").read().partition(b"\n\n")
@@ -468,20 +536,24 @@ def proof(path, trust):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("file", nargs="?")
-    for option in ("--trust", "--anchor", "--proof", "--checkpoint"):
+    parser.add_argument("file", nargs="*")
+    for option in ("--trust", "--anchor", "--proof", "--checkpoint", "--pruned"):
         parser.add_argument(option)
     args = parser.parse_args()
     try:
         trust = Trust(args.trust) if args.trust else None
         if args.proof:
             said = proof(args.proof, trust)
+        elif args.pruned:
+            said = pruned(args.pruned, args.file, trust)
         elif args.checkpoint:
             text, signatures = note(open(args.checkpoint, "rb").read())
             need(trust and len(trust.signers(text, signatures)) >= trust.threshold, "untrusted", "nobody who counts signed it")
             said = "{0}, {1} records".format(*checkpoint(text))
         else:
-            said = archive(args.file, trust, args.anchor)
+            if len(args.file) != 1:
+                parser.error("one archive")
+            said = archive(args.file[0], trust, args.anchor)[0]
     except Bad as bad:
         print(f"{bad.args[0]}: {bad.args[1]}")
         sys.exit({"untrusted": 3, "incomplete": 7}.get(bad.args[0], 5))

@@ -161,6 +161,8 @@ impl NewFile {
                 .open(&temporary);
             match opened {
                 Ok(file) => {
+                    // Tells `cleanup` that somebody is at it. Where a file system has no locks, its age alone tells.
+                    let _locked = file.try_lock();
                     return Ok(NewFile {
                         file,
                         temporary,
@@ -255,6 +257,25 @@ impl Drop for NewFile {
             let _left = std::fs::remove_file(&self.temporary);
         }
     }
+}
+
+/// Whether a name is that of an archive or pack that was being written.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    let mut name = name;
+    let mut levels = 0;
+    while let Some(inner) = name.strip_prefix('.').and_then(|n| n.strip_suffix(".tmp")) {
+        let mut parts = inner.rsplitn(3, '.');
+        let (attempt, process, rest) = (parts.next(), parts.next(), parts.next());
+        let number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u32>().is_ok());
+        let (true, true, Some(rest)) = (number(attempt), number(process), rest) else {
+            return false;
+        };
+        (name, levels) = (rest, levels + 1);
+    }
+    let is_ours = name == "seal"
+        || name.ends_with(".golden")
+        || name.starts_with("pack-") && name.ends_with(".tar.zst");
+    levels > 0 && is_ours
 }
 
 /// Replaces a key file by one with the key's next secret, in one step.

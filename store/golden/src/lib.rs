@@ -38,8 +38,8 @@ pub use evidence::{Evidence, Piece, pack_evidence, verify_evidence};
 pub use file::{KeySource, read_secret, replace_key, write_new};
 pub use key::{Algorithm, Key, KeyId, Purpose};
 pub use lifecycle::{
-    Cleaned, Item, Packed, Status, check_pack, cleanup, index as pack_index, is_pack, pack,
-    restore, status,
+    Cleaned, Item, Packed, Status, Unfinished, check_pack, cleanup, index as pack_index, is_pack,
+    pack, restore, status,
 };
 pub use manifest::{DefinitionEntry, Manifest, RunEntry};
 pub use note::{Checkpoint, Note, Signature};

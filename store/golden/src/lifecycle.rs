@@ -8,7 +8,7 @@
 
 use crate::container::{Container, MAGIC};
 use crate::error::Error;
-use crate::file::NewFile;
+use crate::file::{NewFile, is_unfinished};
 use crate::json::{self, Reader};
 use crate::manifest::Manifest;
 use crate::verify::{VerifyOptions, verify};
@@ -16,7 +16,7 @@ use aos_format::digest::{Digest, hex};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -51,6 +51,40 @@ impl Item {
     }
 }
 
+/// An archive or pack that was being written, and perhaps still is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unfinished {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Since something was written to it, in seconds.
+    pub age_s: u64,
+    /// Whether a process has it open for writing now.
+    pub alive: bool,
+}
+
+impl Unfinished {
+    /// So long nobody may write before it counts as left over, in seconds: a day.
+    pub const AGE_S: u64 = 86_400;
+
+    /// Whether whoever wrote it is gone: nobody holds it, and nothing was written for a day.
+    pub fn is_left_over(&self) -> bool {
+        !self.alive && self.age_s >= Unfinished::AGE_S
+    }
+
+    fn of(path: PathBuf, meta: &std::fs::Metadata, now_s: u64) -> Result<Unfinished, Error> {
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        let written = u64::try_from(meta.mtime()).unwrap_or_default();
+        Ok(Unfinished {
+            bytes: meta.len(),
+            age_s: now_s.saturating_sub(written),
+            alive: matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+            path,
+        })
+    }
+}
+
 /// What a directory holds.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Status {
@@ -58,6 +92,8 @@ pub struct Status {
     pub archives: Vec<Item>,
     /// Packs, by name, with their lengths.
     pub packs: Vec<(PathBuf, u64)>,
+    /// What was being written when somebody was killed, or is being written now.
+    pub unfinished: Vec<Unfinished>,
     /// What could not be looked at, such as links that lead nowhere, and why.
     pub unseen: Vec<(PathBuf, String)>,
 }
@@ -125,6 +161,11 @@ pub fn status(folder: &Path, now_s: u64) -> Result<Status, Error> {
                 packed.insert(file.name.clone(), (path.clone(), file));
             }
             status.packs.push((path, meta.len()));
+        } else if is_unfinished(&name) && meta.is_file() {
+            match Unfinished::of(path.clone(), &meta, now_s) {
+                Ok(found) => status.unfinished.push(found),
+                Err(error) => status.unseen.push((path.clone(), error.to_string())),
+            }
         }
     }
     for item in &mut status.archives {
@@ -533,12 +574,15 @@ pub struct Cleaned {
     pub deleted: Vec<PathBuf>,
     /// Old enough, but kept, and why.
     pub kept: Vec<(PathBuf, &'static str)>,
+    /// Half-written files of processes that are gone, deleted or to be deleted.
+    pub left_over: Vec<PathBuf>,
     /// Bytes of what is deleted.
     pub bytes: u64,
 }
 
 /// Deletes archives older than `days` that a pack beside them holds byte for byte. Whatever is on hold, by a file beside it or
-/// by its name in `holds`, and whatever is the last copy, stays. With `dry_run` nothing is deleted.
+/// by its name in `holds`, and whatever is the last copy, stays. Half-written files go when [`Unfinished::is_left_over`]. With
+/// `dry_run` nothing is deleted.
 ///
 /// # Errors
 /// Those of [`status`], [`check_pack`]; [`Error::Io`].
@@ -551,7 +595,11 @@ pub fn cleanup(
 ) -> Result<Cleaned, Error> {
     let mut cleaned = Cleaned::default();
     let mut checked: BTreeMap<PathBuf, Vec<Packed>> = BTreeMap::new();
-    let archives = status(folder, now_s)?.archives;
+    let Status {
+        archives,
+        unfinished,
+        ..
+    } = status(folder, now_s)?;
     let is_missing = |hold: &&String| {
         let names = archives.iter().map(|item| item.path.file_name());
         !names.flatten().any(|name| name == hold.as_str())
@@ -562,6 +610,13 @@ pub fn cleanup(
                 "archive called {unknown} to hold; give the file name of one in the directory"
             ),
         });
+    }
+    for file in unfinished.into_iter().filter(Unfinished::is_left_over) {
+        if !dry_run {
+            std::fs::remove_file(&file.path).map_err(Error::io("remove", &file.path))?;
+        }
+        cleaned.bytes += file.bytes;
+        cleaned.left_over.push(file.path);
     }
     for item in archives {
         if !item.is_older_than(days) {

@@ -15,9 +15,9 @@ use aos_format::offset::{Offset, Stride};
 use aos_store::{
     CatalogueState, Log, LogReader, Mode, Opening, Options, RunRow, RunStatus, StoredRecord,
 };
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Least digits of a run id that name a run.
 const PREFIX_DIGITS_MIN: usize = 6;
@@ -105,13 +105,21 @@ pub fn close(path: &Path, engine: Engine) -> Result<Offset, Failure> {
     }
 }
 
+/// Logs of which it was said that they were pruned: a command may open one several times.
+static SAID_PRUNED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
 /// Opens a log for reading; works while another process writes.
 ///
 /// # Errors
 /// Those of [`LogReader::open`].
 pub fn reader(path: &Path) -> Result<LogReader, Failure> {
     let reader = LogReader::open(Arc::new(RealDisk), path).map_err(failure::store(path))?;
-    if let Some(base) = reader.pruned() {
+    if let Some(base) = reader.pruned()
+        && SAID_PRUNED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path.to_owned())
+    {
         talk(&format!(
             "the log was pruned below offset {}: of {} runs only the rows are left, archives hold them",
             base.end(),

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use aos_format::digest::Digest;
-use aos_golden::{Error, Selection, check_pack, pack, pack_index, restore, status};
+use aos_golden::{Error, Selection, check_pack, cleanup, pack, pack_index, restore, status};
 use std::path::{Path, PathBuf};
 
 /// A pack with an index of these files, and these tar entries behind it: kind, name, content.
@@ -33,7 +33,10 @@ fn forged(folder: &Path, files: &[(&str, &[u8])], entries: &[(u8, &str, &[u8])])
     for (kind, name, bytes) in entries {
         put(*kind, name, bytes);
     }
-    let bytes = tar.into_inner().unwrap().finish().unwrap();
+    let mut bytes = tar.into_inner().unwrap().finish().unwrap();
+    let digest = Digest::of(&bytes);
+    bytes.extend_from_slice(&[0x50, 0x2a, 0x4d, 0x18, 32, 0, 0, 0]);
+    bytes.extend_from_slice(&digest.0);
     let name = &Digest::of(index.as_bytes()).hex()[..32];
     let path = folder.join(format!("pack-{name}.tar.zst"));
     std::fs::write(&path, bytes).unwrap();
@@ -120,4 +123,80 @@ fn a_link_that_leads_nowhere_is_named_and_the_rest_is_seen() {
     assert_eq!(found.archives.len(), 1);
     assert_eq!(found.unseen.len(), 1);
     assert_eq!(found.unseen[0].0, link);
+}
+
+#[test]
+fn what_somebody_killed_left_half_written_is_removed_once_nobody_can_be_at_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let names = [
+        ".a.golden.71.0.tmp",
+        "..a.golden.71.0.tmp.71.0.tmp",
+        ".pack-00112233445566778899aabbccddeeff.tar.zst.71.3.tmp",
+        ".seal.71.0.tmp",
+    ];
+    // Not ours, whatever they are.
+    let others = [
+        ".a.golden.tmp",
+        ".b.71.0.tmp",
+        "a.golden.71.0.tmp",
+        ".x.y.golden.0.tmp",
+    ];
+    let now = std::time::SystemTime::now();
+    let now_s = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let old = now - std::time::Duration::from_secs(86_400 + 60);
+    for name in names.iter().chain(&others) {
+        std::fs::write(at(name), b"half").unwrap();
+        let file = std::fs::File::options().write(true).open(at(name)).unwrap();
+        file.set_modified(old).unwrap();
+    }
+    // One is being written now, one was until lately.
+    let held = std::fs::File::open(at(names[0])).unwrap();
+    held.try_lock().unwrap();
+    let lately = std::fs::File::options()
+        .write(true)
+        .open(at(names[1]))
+        .unwrap();
+    lately.set_modified(now).unwrap();
+    let seen = status(folder.path(), now_s).unwrap().unfinished;
+    let alive = |name: &str| seen.iter().find(|f| f.path == at(name)).unwrap().alive;
+    assert_eq!(seen.len(), names.len());
+    assert!(alive(names[0]) && !alive(names[1]));
+    let clean = |dry_run| cleanup(folder.path(), now_s, 7, &[], dry_run).unwrap();
+    let mut expected = vec![at(names[2]), at(names[3])];
+    expected.sort();
+    assert_eq!(clean(true).left_over, expected);
+    assert!(at(names[2]).exists());
+    assert_eq!(
+        (clean(false).left_over, clean(false).left_over),
+        (expected, vec![])
+    );
+    for name in others.iter().chain(&names[..2]) {
+        assert!(at(name).exists(), "{name}");
+    }
+    drop(held);
+    assert_eq!(clean(false).left_over, [at(names[0])]);
+}
+
+#[test]
+fn an_archive_that_is_being_written_counts_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("a.golden");
+    let watched = std::sync::Mutex::new(Vec::new());
+    let reader = log(200);
+    std::thread::scope(|scope| {
+        let sealing =
+            scope.spawn(|| aos_golden::seal(&reader, &out, &options(Selection::All, &[])));
+        while !sealing.is_finished() {
+            let seen = status(folder.path(), 0).unwrap().unfinished;
+            watched.lock().unwrap().extend(seen);
+        }
+        sealing.join().unwrap().unwrap();
+    });
+    let watched = watched.into_inner().unwrap();
+    assert!(
+        !watched.is_empty() && watched.iter().any(|file| file.alive),
+        "{watched:?}"
+    );
+    assert!(status(folder.path(), 0).unwrap().unfinished.is_empty());
 }

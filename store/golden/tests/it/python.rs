@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use aos_disk::sim::SimDisk;
+use aos_format::digest::Digest;
 use aos_format::offset::Offset;
 use aos_golden::{
     Algorithm, Archive, Key, Note, Purpose, Selection, Verifier, WitnessRequest, checkpoint, prove,
@@ -83,6 +84,58 @@ fn verify_golden_py_agrees_about_seals_of_the_log() {
         );
         assert!(said.contains(&seals), "{name}: {said}, not {seals}");
     }
+}
+
+#[test]
+fn verify_golden_py_knows_what_a_pruned_log_keeps_and_refuses_it_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["PRUNED", "below.golden", "after.golden"] {
+        let from = crate::fixtures::pruned_folder().join(name);
+        std::fs::copy(from, folder.path().join(name)).unwrap();
+    }
+    trust_file(folder.path(), &crate::fixtures::key_of(Algorithm::Ed25519));
+    let judge = |files: &[&str]| {
+        let all = [&["--trust", "trust.json", "--pruned", "PRUNED"], files].concat();
+        verify_py(folder.path(), &all)
+    };
+    let Some((code, said)) = judge(&["below.golden"]) else {
+        return;
+    };
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("pruned below offset 8192"), "{said}");
+    assert_eq!(judge(&["below.golden", "after.golden"]).unwrap().0, 0);
+    let (code, said) = judge(&["after.golden"]).unwrap();
+    assert_eq!(code, 7, "{said}");
+    assert!(
+        said.contains("below.golden"),
+        "the one that is missing is named: {said}"
+    );
+    // Every byte counts, also where the digest at the end was made anew.
+    let good = std::fs::read(folder.path().join("PRUNED")).unwrap();
+    for at in (0..good.len()).step_by(good.len() / 40) {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        std::fs::write(folder.path().join("PRUNED"), &bad).unwrap();
+        assert_eq!(judge(&["below.golden"]).unwrap().0, 5, "byte {at}");
+    }
+    // A row that says another history, the file's digest made for it.
+    let below = Archive::open(&folder.path().join("below.golden")).unwrap();
+    let named = &below.manifest().runs;
+    let digests = named.iter().map(|run| run.history_digest);
+    let place = |digest: Digest| good.windows(32).position(|bytes| bytes == digest.0);
+    let at = digests
+        .filter_map(place)
+        .next()
+        .expect("a run that is gone");
+    let mut bad = good.clone();
+    bad[at] ^= 1;
+    let end = bad.len() - 32;
+    let digest = Digest::of(&bad[..end]);
+    bad[end..].copy_from_slice(&digest.0);
+    std::fs::write(folder.path().join("PRUNED"), &bad).unwrap();
+    let (code, said) = judge(&["below.golden"]).unwrap();
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("row of run"), "{said}");
 }
 
 #[test]

@@ -112,6 +112,9 @@ fn every_command_says_in_words_what_was_pruned_and_names_the_archive() {
         .aosctl(&format!("diff a.aos:{gone} a.aos:{there}"))
         .exits(4)
         .fails_with("AOS-S019", &["a.golden"]);
+    let said = place.aosctl(&format!("diff a.aos:{there} a.aos:{there}"));
+    let said = said.exits(0).stderr;
+    assert_eq!(said.matches("was pruned below").count(), 1, "{said}");
     // The archive answers in its place.
     place
         .aosctl(&format!("replay a.golden --run {gone} --seed 7"))

@@ -8,7 +8,7 @@ use crate::failure::{self, Failure};
 use crate::host;
 use crate::output::{Cell, Object, Output, talk};
 use aos_engine::clock::Clock;
-use aos_golden::Status;
+use aos_golden::{Cleaned, Status};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,20 @@ pub fn status(args: &Folder, out: &mut Output) -> Result<Exit, Failure> {
         .archives
         .iter()
         .filter(|item| item.is_older_than(args.days));
+    for file in &status.unfinished {
+        let what = match (file.alive, file.is_left_over()) {
+            (true, _) => "a process is writing it",
+            (false, true) => "what wrote it is gone; aosctl golden cleanup removes it",
+            (false, false) => {
+                "nobody holds it; aosctl golden cleanup removes it a day after it was last written to"
+            }
+        };
+        talk(&format!(
+            "half-written: {}, {} bytes: {what}",
+            failure::shown(&file.path),
+            file.bytes
+        ));
+    }
     let growth = status.bytes_a_day(GROWTH_DAYS);
     let report = Object::new()
         .with("schema", "aos.golden.status.v1")
@@ -72,6 +86,7 @@ pub fn status(args: &Folder, out: &mut Output) -> Result<Exit, Failure> {
             "held",
             status.archives.iter().filter(|item| item.held).count(),
         )
+        .with("half_written", status.unfinished.len())
         .with("bytes_a_day", growth)
         .with("bytes_in_30_days", status.bytes() + growth * GROWTH_DAYS);
     out.object(&report)?;
@@ -130,9 +145,10 @@ pub fn cleanup(args: &Cleanup, out: &mut Output) -> Result<Exit, Failure> {
             .map_err(failed(dir))
     };
     let mut cleaned = clean(true)?;
-    if !args.dry_run && !cleaned.deleted.is_empty() {
+    let count = cleaned.deleted.len() + cleaned.left_over.len();
+    if !args.dry_run && count > 0 {
         if !args.force {
-            confirm(&cleaned.deleted)?;
+            confirm(&cleaned)?;
         }
         cleaned = clean(false)?;
     }
@@ -149,6 +165,7 @@ pub fn cleanup(args: &Cleanup, out: &mut Output) -> Result<Exit, Failure> {
     let report = Object::new()
         .with("schema", "aos.golden.cleanup.v1")
         .with("deleted", names(&cleaned.deleted))
+        .with("left_over", names(&cleaned.left_over))
         .with("bytes", cleaned.bytes)
         .with("kept", Cell::List(kept))
         .with("dry_run", args.dry_run);
@@ -157,10 +174,17 @@ pub fn cleanup(args: &Cleanup, out: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// Asks on a terminal; elsewhere nobody can answer.
-fn confirm(paths: &[PathBuf]) -> Result<(), Failure> {
+fn confirm(cleaned: &Cleaned) -> Result<(), Failure> {
+    let what = match cleaned.left_over.len() {
+        0 => format!("{} archives", cleaned.deleted.len()),
+        left => format!(
+            "{} archives and {left} half-written files",
+            cleaned.deleted.len()
+        ),
+    };
     let refused = |message: &str| {
         Failure::new("AOS-G013", Exit::Refused, message)
-            .place(format!("{} archives", paths.len()))
+            .place(what.clone())
             .next("--dry-run shows them; --force deletes without asking")
     };
     let stdin = std::io::stdin();
@@ -170,8 +194,7 @@ fn confirm(paths: &[PathBuf]) -> Result<(), Failure> {
         ));
     }
     talk(&format!(
-        "delete {} archives that packs hold? yes or no",
-        paths.len()
+        "delete {what}? Packs hold the archives. yes or no"
     ));
     // A prompt that cannot be shown is answered by nobody.
     let _shown = std::io::stderr().flush();
