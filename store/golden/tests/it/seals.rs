@@ -19,6 +19,9 @@ use aos_store::Aligned;
 
 const STRIDE: u64 = 8 << 10;
 
+/// What is made of an honest SEAL.
+type Lie = &'static dyn Fn(&mut Seal);
+
 /// A log that sealed itself, of several segments.
 fn sealed_log() -> SimDisk {
     let disk = SimDisk::new();
@@ -154,18 +157,18 @@ fn a_seal_that_is_not_of_the_records_it_speaks_of_is_found_although_every_signat
     let (_, good) = sealed(&reader(&sealed_log()), &options);
     let honest = verified(lying(&good, &key, |_| ()), &key);
     assert_eq!(honest.verdict, Verdict::Valid, "{:?}", honest.findings);
-    let other = Digest([7; 32]);
-    let lies: [(&str, &dyn Fn(&mut Seal)); 9] = [
-        ("root", &|seal| seal.root = other),
+    const OTHER: Digest = Digest([7; 32]);
+    let lies: [(&str, Lie); 9] = [
+        ("root", &|seal| seal.root = OTHER),
         ("count", &|seal| seal.count += 1),
         ("total", &|seal| seal.total += 2),
         ("one peak", &|seal| {
-            *seal.peaks.last_mut().unwrap() = other;
+            *seal.peaks.last_mut().unwrap() = OTHER;
         }),
         ("no peaks", &|seal| {
             (seal.total, seal.peaks) = (0, Vec::new())
         }),
-        ("before", &|seal| seal.before = Some(other)),
+        ("before", &|seal| seal.before = Some(OTHER)),
         ("none before", &|seal| seal.before = None),
         ("start", &|seal| seal.start += 16),
         ("end", &|seal| seal.end += 1 << 20),
