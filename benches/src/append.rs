@@ -119,8 +119,8 @@ pub fn producers(
     dir: &Path,
     producers: usize,
     in_flight: usize,
-    rounds: usize,
-    seconds: f64,
+    chaining: Chaining,
+    (rounds, seconds): (usize, f64),
 ) -> Result<Value, Failure> {
     let machine = machine_at(dir);
     let (mut rates, mut latencies) = (Vec::new(), Vec::new());
@@ -128,11 +128,12 @@ pub fn producers(
         let place = tempfile::tempdir_in(dir)?;
         let log = Arc::new(open_log(place.path())?);
         let start = Instant::now();
+        let end = start + Duration::from_secs_f64(seconds);
         let threads: Vec<_> = (0..producers)
             .map(|number| {
                 let log = log.clone();
                 std::thread::spawn(move || -> Result<Vec<Duration>, aos_store::Error> {
-                    let mut stream = Stream::new(number as u64, Chaining::Chained);
+                    let mut stream = Stream::new(number as u64, chaining);
                     let mut open = VecDeque::with_capacity(in_flight);
                     let mut taken = Vec::new();
                     let mut settle =
@@ -141,17 +142,19 @@ pub fn producers(
                             taken.push(since.elapsed());
                             Ok(())
                         };
-                    while start.elapsed().as_secs_f64() < seconds {
+                    loop {
                         if open.len() == in_flight
                             && let Some(oldest) = open.pop_front()
                         {
                             settle(oldest)?;
                         }
+                        // When the event begins, and whether time is up: clocks are not free.
+                        let now = Instant::now();
+                        if now > end {
+                            break;
+                        }
                         let item = stream.make(EVENT_LEN);
-                        open.push_back((
-                            Instant::now(),
-                            log.append(item.draft, item.kind, item.seq)?,
-                        ));
+                        open.push_back((now, log.append(item.draft, item.kind, item.seq)?));
                     }
                     open.into_iter().try_for_each(&mut settle)?;
                     Ok(taken)
@@ -171,6 +174,7 @@ pub fn producers(
         "machine": machine,
         "event_bytes": EVENT_LEN,
         "producers": producers,
+        "chained": chaining == Chaining::Chained,
         "in_flight": in_flight,
         "rounds": rounds,
         "seconds": rounded(seconds),

@@ -11,7 +11,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
-use aos_bench::contender::OWN;
+use aos_bench::contender::{Chaining, OWN};
 use aos_bench::engine::{self, Setting};
 use aos_bench::workload::Workload;
 use aos_bench::{append, bytes, golden, language, open, parse, read, replay, validate, verify};
@@ -187,6 +187,9 @@ enum Command {
         /// Appends of each thread that are not durable yet.
         #[arg(long, default_value_t = 256)]
         in_flight: usize,
+        /// With a history digest in each event.
+        #[arg(long)]
+        chained: bool,
         /// Rounds.
         #[arg(long, default_value_t = 5)]
         rounds: usize,
@@ -279,9 +282,17 @@ fn main() -> ExitCode {
             dir,
             producers,
             in_flight,
+            chained,
             rounds,
             seconds,
-        } => append::producers(&dir, producers, in_flight.max(1), rounds.max(1), seconds),
+        } => {
+            let chaining = match chained {
+                true => Chaining::Chained,
+                false => Chaining::Opaque,
+            };
+            let time = (rounds.max(1), seconds);
+            append::producers(&dir, producers, in_flight.max(1), chaining, time)
+        }
     };
     match measured {
         Ok(result) => {

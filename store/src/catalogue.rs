@@ -9,7 +9,7 @@
 //! path (walk, fold, commit) serves trailing, catching up at open, and rebuilding.
 
 use crate::error::Error;
-use crate::fold::{Base, CheckpointRow, Nothing, Rows, RunRow, StreamHead, key_digest};
+use crate::fold::{Base, CheckpointRow, Nothing, Rows, RunRow, StreamHead, Tips, key_digest};
 use crate::group::{Position, Step};
 use crate::place::{Place, Segments};
 use crate::rebuild::{builder, open_existing, rebuild};
@@ -212,7 +212,7 @@ impl Catalogue {
             return Ok(());
         }
         let view = View::open(&self.db.read().clone())?;
-        let mut fresh = Rows::default();
+        let (mut fresh, mut tips) = (Rows::default(), Tips::default());
         let (mut records, mut bytes) = (0, 0);
         let mut position = progress.folded;
         progress.walker.read_ahead_to(durable);
@@ -229,13 +229,14 @@ impl Catalogue {
             };
             for frame in group.records() {
                 let body = progress.walker.body(frame)?;
-                fresh.fold(&base, frame, body)?;
+                fresh.fold_many(&base, frame, body, &mut tips)?;
                 records += 1;
             }
             bytes += group.end.0 - group.start.0;
             position = group.position();
         }
         drop(rows);
+        tips.settle(&mut fresh);
         self.rows.write().merge(fresh);
         progress.folded = position;
         progress.records += records;
@@ -283,7 +284,7 @@ impl Catalogue {
         if *self.file.lock() == FileState::Memory {
             return Err(error);
         }
-        let mut all = progress.walker.segments().rows();
+        let (mut all, mut tips) = (progress.walker.segments().rows(), Tips::default());
         let mut position = progress.walker.segments().start();
         progress.walker.refresh();
         progress.walker.read_ahead_to(durable);
@@ -293,10 +294,11 @@ impl Catalogue {
                 Step::Stop(stop) => return Err(stop.finding(self.identity.stride).into()),
             };
             for frame in group.records() {
-                all.fold(&Nothing, frame, progress.walker.body(frame)?)?;
+                all.fold_many(&Nothing, frame, progress.walker.body(frame)?, &mut tips)?;
             }
             position = group.position();
         }
+        tips.settle(&mut all);
         let db = guard(|| {
             Ok(Db::new(
                 builder().create_with_backend(InMemoryBackend::new())?,

@@ -12,7 +12,9 @@ use aos_format::offset::Offset;
 use aos_format::record::{
     RecordView, StreamId, VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED,
 };
-use std::collections::BTreeMap;
+use aos_format::sha_wide::digest_many;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 /// Where a run stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -200,6 +202,33 @@ impl Base for Nothing {
     }
 }
 
+/// Deterministic parts of the newest records of streams whose digests were not worked out yet: only those of the newest
+/// records count, and hashing is most of what taking in a record costs.
+#[derive(Default)]
+pub(crate) struct Tips(HashMap<StreamId, Vec<u8>>);
+
+impl Tips {
+    /// Streams whose newest records are held at a time.
+    const MAX: usize = 1024;
+
+    fn put(&mut self, stream: StreamId, det: &[u8]) {
+        let kept = self.0.entry(stream).or_default();
+        kept.clear();
+        kept.extend_from_slice(det);
+    }
+
+    /// Works out the digests.
+    pub(crate) fn settle(&mut self, rows: &mut Rows) {
+        let (streams, dets): (Vec<StreamId>, Vec<Vec<u8>>) = self.0.drain().unzip();
+        let messages: Vec<&[u8]> = dets.iter().map(Vec::as_slice).collect();
+        let mut digests = vec![Digest::ZERO; messages.len()];
+        digest_many(&messages, &mut digests);
+        for (stream, digest) in streams.iter().zip(digests) {
+            rows.set_digest(stream, digest);
+        }
+    }
+}
+
 impl Rows {
     /// Takes in a record that was read, in order of offset: how a [`crate::Source`] that is no log makes its index.
     ///
@@ -216,13 +245,54 @@ impl Rows {
         header: &FrameHeader,
         body: &[u8],
     ) -> Result<(), Error> {
+        if let Some(view) = self.fold_view(base, header, body)? {
+            self.set_digest(&view.stream(), view.digest());
+        }
+        Ok(())
+    }
+
+    /// Takes in one of many records. Digests are those of their streams' newest records once `tips` is settled.
+    pub(crate) fn fold_many(
+        &mut self,
+        base: &impl Base,
+        header: &FrameHeader,
+        body: &[u8],
+        tips: &mut Tips,
+    ) -> Result<(), Error> {
+        if let Some(view) = self.fold_view(base, header, body)? {
+            tips.put(view.stream(), view.det());
+            if tips.0.len() >= Tips::MAX {
+                tips.settle(self);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in all of a record but its digest; the record if that is its stream's newest now.
+    fn fold_view<'a>(
+        &mut self,
+        base: &impl Base,
+        header: &FrameHeader,
+        body: &'a [u8],
+    ) -> Result<Option<RecordView<'a>>, Error> {
         let Ok(view) = RecordView::of_frame(header, body) else {
             self.unreadable += 1;
-            return Ok(());
+            return Ok(None);
         };
         match view.stream().as_run() {
-            Some(run) => self.fold_run(base, run, header, &view),
-            None => self.fold_stream(base, header, &view),
+            Some(run) => self.fold_run(base, run, header, &view)?,
+            None => self.fold_stream(base, header, &view)?,
+        }
+        Ok(Some(view).filter(|view| advances_first_lane(header, view)))
+    }
+
+    fn set_digest(&mut self, stream: &StreamId, digest: Digest) {
+        let known = match stream.as_run() {
+            Some(run) => self.runs.get_mut(&run).map(|row| &mut row.digest),
+            None => self.streams.get_mut(stream).map(|head| &mut head.digest),
+        };
+        if let Some(known) = known {
+            *known = digest;
         }
     }
 
@@ -245,7 +315,7 @@ impl Rows {
         });
         (head.offset, head.seq) = (header.offset, header.seq);
         if advances_first_lane(header, view) {
-            (head.digest, head.lane_seq) = (view.digest(), view.lane_seq());
+            head.lane_seq = view.lane_seq();
         }
         self.streams.insert(stream, head);
         if let Some(kind @ (Kind::Definition | Kind::Seed)) = Kind::from_u8(header.kind) {
@@ -280,117 +350,33 @@ impl Rows {
         header: &FrameHeader,
         view: &RecordView<'_>,
     ) -> Result<(), Error> {
-        let known = match self.runs.remove(&run) {
-            // The first record of a stream follows nothing that could be looked up.
-            None if header.seq > 1 => base.run(run)?,
-            row => row,
+        let row = match self.runs.entry(run) {
+            Entry::Occupied(row) => row.into_mut(),
+            Entry::Vacant(row) => {
+                // The first record of a stream follows nothing that could be looked up.
+                let known = match header.seq {
+                    0 | 1 => None,
+                    _ => base.run(run)?,
+                };
+                let first = || RunRow::first(run, header.offset, view.wall_ns());
+                row.insert(known.unwrap_or_else(first))
+            }
         };
-        let mut row = known.unwrap_or_else(|| RunRow::first(run, header.offset, view.wall_ns()));
         (row.head, row.seq) = (header.offset, header.seq);
         let kind = Kind::from_u8(header.kind);
         if kind.is_some_and(Kind::advances) {
             row.events += 1;
         }
         if advances_first_lane(header, view) {
-            (row.digest, row.lane_seq) = (view.digest(), view.lane_seq());
+            row.lane_seq = view.lane_seq();
         }
+        let others = (&mut self.checkpoints, &mut self.generations);
         if let Some(kind) = kind
-            && self
-                .fold_event(base, &mut row, kind, header, view)?
-                .is_none()
+            && fold_event(base, row, others, kind, header, view)?.is_none()
         {
             self.unreadable += 1;
         }
-        self.runs.insert(run, row);
         Ok(())
-    }
-
-    /// Takes in what a record means for its run; `None` when that cannot be read.
-    fn fold_event(
-        &mut self,
-        base: &impl Base,
-        row: &mut RunRow,
-        kind: Kind,
-        header: &FrameHeader,
-        view: &RecordView<'_>,
-    ) -> Result<Option<()>, Error> {
-        match kind {
-            Kind::Step | Kind::Result | Kind::Decision => {
-                row.steps += u64::from(kind == Kind::Step);
-                if !row.outstanding.is_empty() {
-                    let Ok(fields) = raw_fields(kind, view.det()) else {
-                        return Ok(None);
-                    };
-                    row.outstanding
-                        .retain(|intent| intent.activation.as_bytes() != fields[0]);
-                    row.restate();
-                }
-            }
-            Kind::Checkpoint => {
-                row.checkpoint = Some(header.offset);
-                self.checkpoints.insert(
-                    (row.run, header.offset),
-                    CheckpointRow {
-                        offset: header.offset,
-                        seq: header.seq,
-                        lane_seq: view.lane_seq(),
-                    },
-                );
-            }
-            Kind::Start | Kind::Intent | Kind::End => match Event::decode(kind, view.det()) {
-                Ok((_, Event::Start(start))) => {
-                    row.namespace = start.namespace;
-                    row.name = start.name;
-                    row.version = start.version;
-                    row.definition = start.definition;
-                    row.seed_commitment = start.seed_commitment;
-                    row.read_extras(view);
-                    let key = key_digest(&row.namespace, &row.name, &row.key);
-                    let known = match self.generations.get(&key) {
-                        Some(known) => Some(*known),
-                        None => base.generation(key)?,
-                    };
-                    if known.is_none_or(|known| known < row.generation) {
-                        self.generations.insert(key, row.generation);
-                    }
-                }
-                // A timeout runs beside what it times: the run does not wait for it.
-                Ok((_, Event::Intent(intent))) if intent.effect == "timeout" => {}
-                Ok((_, Event::Intent(intent))) => {
-                    row.outstanding.push(Outstanding {
-                        offset: header.offset,
-                        activation: intent.activation,
-                        effect: intent.effect,
-                        policy: intent.policy,
-                    });
-                    row.restate();
-                }
-                Ok((_, Event::End(end))) => {
-                    row.status = match end.outcome.as_str() {
-                        "completed" => RunStatus::Completed,
-                        "cancelled" => RunStatus::Cancelled,
-                        _ => RunStatus::Faulted,
-                    };
-                    row.ended_wall_ns = Some(view.wall_ns());
-                    row.outstanding.clear();
-                }
-                Ok(_) => {}
-                Err(_) => return Ok(None),
-            },
-            Kind::Commit
-            | Kind::SegmentEnd
-            | Kind::Open
-            | Kind::Definition
-            | Kind::Seed
-            | Kind::Signal
-            | Kind::Fork
-            | Kind::Join
-            | Kind::Time
-            | Kind::Seal
-            | Kind::Foreign
-            | Kind::Mark => {}
-        }
-        Ok(Some(()))
     }
 
     /// Adds rows that were folded after these.
@@ -489,6 +475,96 @@ impl RunRow {
             lane_seq: self.lane_seq,
         }
     }
+}
+
+type Checkpoints = BTreeMap<(RunId, Offset), CheckpointRow>;
+
+/// Takes in what a record means for its run; `None` when that cannot be read.
+fn fold_event(
+    base: &impl Base,
+    row: &mut RunRow,
+    (checkpoints, generations): (&mut Checkpoints, &mut BTreeMap<Digest, u64>),
+    kind: Kind,
+    header: &FrameHeader,
+    view: &RecordView<'_>,
+) -> Result<Option<()>, Error> {
+    match kind {
+        Kind::Step | Kind::Result | Kind::Decision => {
+            row.steps += u64::from(kind == Kind::Step);
+            if !row.outstanding.is_empty() {
+                let Ok(fields) = raw_fields(kind, view.det()) else {
+                    return Ok(None);
+                };
+                row.outstanding
+                    .retain(|intent| intent.activation.as_bytes() != fields[0]);
+                row.restate();
+            }
+        }
+        Kind::Checkpoint => {
+            row.checkpoint = Some(header.offset);
+            checkpoints.insert(
+                (row.run, header.offset),
+                CheckpointRow {
+                    offset: header.offset,
+                    seq: header.seq,
+                    lane_seq: view.lane_seq(),
+                },
+            );
+        }
+        Kind::Start | Kind::Intent | Kind::End => match Event::decode(kind, view.det()) {
+            Ok((_, Event::Start(start))) => {
+                row.namespace = start.namespace;
+                row.name = start.name;
+                row.version = start.version;
+                row.definition = start.definition;
+                row.seed_commitment = start.seed_commitment;
+                row.read_extras(view);
+                let key = key_digest(&row.namespace, &row.name, &row.key);
+                let known = match generations.get(&key) {
+                    Some(known) => Some(*known),
+                    None => base.generation(key)?,
+                };
+                if known.is_none_or(|known| known < row.generation) {
+                    generations.insert(key, row.generation);
+                }
+            }
+            // A timeout runs beside what it times: the run does not wait for it.
+            Ok((_, Event::Intent(intent))) if intent.effect == "timeout" => {}
+            Ok((_, Event::Intent(intent))) => {
+                row.outstanding.push(Outstanding {
+                    offset: header.offset,
+                    activation: intent.activation,
+                    effect: intent.effect,
+                    policy: intent.policy,
+                });
+                row.restate();
+            }
+            Ok((_, Event::End(end))) => {
+                row.status = match end.outcome.as_str() {
+                    "completed" => RunStatus::Completed,
+                    "cancelled" => RunStatus::Cancelled,
+                    _ => RunStatus::Faulted,
+                };
+                row.ended_wall_ns = Some(view.wall_ns());
+                row.outstanding.clear();
+            }
+            Ok(_) => {}
+            Err(_) => return Ok(None),
+        },
+        Kind::Commit
+        | Kind::SegmentEnd
+        | Kind::Open
+        | Kind::Definition
+        | Kind::Seed
+        | Kind::Signal
+        | Kind::Fork
+        | Kind::Join
+        | Kind::Time
+        | Kind::Seal
+        | Kind::Foreign
+        | Kind::Mark => {}
+    }
+    Ok(Some(()))
 }
 
 fn advances_first_lane(header: &FrameHeader, view: &RecordView<'_>) -> bool {

@@ -67,7 +67,7 @@ impl Options {
             log_id,
             create: false,
             mode: Mode::Inline,
-            catalogue_every_records: 16_384,
+            catalogue_every_records: 65_536,
             catalogue_every_bytes: 64 << 20,
             queue_records_max: 16_384,
             queue_bytes_max: 64 << 20,

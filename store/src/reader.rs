@@ -7,7 +7,7 @@
 
 use crate::buffer::Aligned;
 use crate::error::{Error, Finding, FindingKind, code};
-use crate::fold::{Nothing, Rows};
+use crate::fold::{Nothing, Rows, Tips};
 use crate::group::{Group, Position, Step, Stop, Why};
 use crate::lock::{self, LockState};
 use crate::place::{Place, SegmentFile, Segments, missing_segment};
@@ -423,16 +423,18 @@ impl LogReader {
             None => (self.segments.start(), self.segments.rows()),
         };
         let mut groups = Groups::new(self, position);
+        let mut tips = Tips::default();
         let finding = loop {
             match groups.next()? {
                 Next::Group(group) => {
                     for frame in group.records() {
-                        rows.fold(&Nothing, frame, groups.walker.body(frame)?)?;
+                        rows.fold_many(&Nothing, frame, groups.walker.body(frame)?, &mut tips)?;
                     }
                 }
                 Next::End(finding) => break finding,
             }
         };
+        tips.settle(&mut rows);
         let index = Arc::new(Index {
             rows,
             end: groups.position.end,

@@ -29,7 +29,9 @@ pub(crate) struct Shared {
     pub(crate) streams: Streams,
     /// Whoever holds it writes groups.
     pub(crate) baton: Mutex<Option<Writer>>,
-    turn: Mutex<u64>,
+    /// Counts groups and refusals; raised under the lock of whoever sleeps.
+    turn: AtomicU64,
+    sleep: Mutex<()>,
     turned: Condvar,
     durable: AtomicU64,
     poison: OnceLock<String>,
@@ -80,7 +82,8 @@ impl Shared {
             queue: Queue::new(options.queue_records_max, options.queue_bytes_max),
             streams: Streams::default(),
             baton: Mutex::new(Some(writer)),
-            turn: Mutex::new(0),
+            turn: AtomicU64::new(0),
+            sleep: Mutex::new(()),
             turned: Condvar::new(),
             durable: AtomicU64::new(durable.0),
             poison: OnceLock::new(),
@@ -174,22 +177,25 @@ impl Shared {
 
     /// The count of turns so far: read it before the condition that is waited for.
     pub(crate) fn turn(&self) -> u64 {
-        *self.turn.lock()
+        self.turn.load(Ordering::Acquire)
     }
 
     /// Gives the baton back and wakes whoever waits for it or for a group.
     fn pass(&self, baton: MutexGuard<'_, Option<Writer>>) {
         drop(baton);
-        *self.turn.lock() += 1;
+        {
+            let _nobody_falls_asleep = self.sleep.lock();
+            self.turn.fetch_add(1, Ordering::AcqRel);
+        }
         self.turned.notify_all();
     }
 
     /// Writes a group if nobody else is at it, or waits until somebody has.
     pub(crate) fn advance(&self, seen: u64) -> Result<(), Error> {
         let Some(mut baton) = self.baton.try_lock() else {
-            let mut turn = self.turn.lock();
-            if *turn == seen {
-                self.turned.wait(&mut turn);
+            let mut sleep = self.sleep.lock();
+            if self.turn() == seen {
+                self.turned.wait(&mut sleep);
             }
             return Ok(());
         };

@@ -132,7 +132,7 @@ async fn add_up(ctx: memable::Context) -> Result<(), memable::EngineError> {
     let mut n = 0u64;
     for step in 0..steps {
         n = ctx
-            .step(format!("s{step}"))
+            .step(&format!("s{step}"))
             .run(async move || Ok(n + 1))
             .await?;
     }

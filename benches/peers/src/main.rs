@@ -1,7 +1,9 @@
 //! The same durable appends on AOS, a hand-written reference and peers, in turn within one run.
 //!
 //! ```sh
-//! cd benches/peers && cargo run --release -- append --dir DIR > ../results/NAME.json
+//! cd benches/peers && cargo build --release
+//! target/release/aos-peers append --dir DIR > ../results/NAME.json
+//! RUST_LOG=off target/release/aos-peers engine --dir DIR > ../results/NAME.json   # duroxide logs to standard output else
 //! ```
 //!
 //! Every peer is set to sync each batch before it answers; how is said in its name. Keys are 8 bytes, big-endian, ascending.

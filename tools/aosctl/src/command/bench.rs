@@ -4,7 +4,7 @@ use crate::args::Form;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::output::{Output, talk};
-use aos_bench::contender::OWN;
+use aos_bench::contender::{Chaining, OWN};
 use aos_bench::engine::{self, Setting};
 use aos_bench::workload::Workload;
 use aos_bench::{append, export, open, replay, report, validate};
@@ -243,8 +243,8 @@ fn appended(args: &Append) -> Result<Value, Failure> {
             &args.dir,
             producers.into(),
             args.in_flight as usize,
-            rounds(&args.common),
-            seconds,
+            Chaining::Opaque,
+            (rounds(&args.common), seconds),
         ),
         None => append::batches(
             &OWN,
@@ -328,7 +328,7 @@ fn measured_here(
         ("appends".into(), append::batches(&OWN, &plan)?),
         (
             "producers".into(),
-            append::producers(dir, 16, 256, 1, seconds)?,
+            append::producers(dir, 16, 256, Chaining::Opaque, (1, seconds))?,
         ),
         (
             "computing steps".into(),
