@@ -5,7 +5,7 @@ use aos_engine::engine::{OnConflict, Request};
 use aos_engine::fault::Fault;
 use aos_engine::pool::Job;
 use aos_engine::seed::RootSeed;
-use aos_engine::skill::{Effect, Policy, Skill, Skills};
+use aos_engine::skill::{AtHand, Effect, Policy, Skill, Skills};
 use aos_engine::value::{Value, as_text, member};
 use aos_engine::workflow::Definition;
 use flate2::bufread::MultiGzDecoder;
@@ -177,7 +177,7 @@ impl Effect for Echo {
         Policy::Retry
     }
 
-    fn perform(&self, request: &Value, _wire_key: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
         Ok(request.clone())
     }
 }

@@ -47,7 +47,7 @@ use crate::machine::{
 };
 use crate::run::{LogValues, stream};
 use crate::seed::{RNG_SCHEME, RootSeed, Stream};
-use crate::skill::{Policy, Skill};
+use crate::skill::{AtHand, Policy, Skill};
 use crate::value::{Value, ValueError};
 use aos_format::digest::{Digest, RunId};
 use aos_format::event::{
@@ -462,7 +462,11 @@ impl Context<'_> {
             self.engine.log().wait(ticket)?;
         }
         let skills = self.engine.skills();
-        let answer = skills.perform(self.engine.resources(), skill, &need.request, &wire_key);
+        let answer = skills.perform(
+            skill,
+            &need.request,
+            &AtHand::alone(&wire_key).on(self.engine.resources()),
+        );
         self.put_result(&need, answer)
     }
 

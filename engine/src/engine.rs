@@ -15,7 +15,7 @@ use crate::material::{Material, read_definition, read_seed};
 use crate::resource::Resources;
 use crate::run::{LogValues, Run, Shared, Turn, stream};
 use crate::seed::RootSeed;
-use crate::skill::{GivenUp, Skills};
+use crate::skill::{AtHand, GivenUp, Skills};
 use crate::value::Value;
 use crate::workflow::Definition;
 use aos_format::digest::{Digest, RunId};
@@ -119,6 +119,8 @@ pub struct Engine {
     resources: Resources,
     /// What somebody brings runs that are being driven.
     letters: Mutex<BTreeMap<RunId, Vec<Letter>>>,
+    /// Runs that somebody asked to be driven.
+    pub(crate) taken_on: Mutex<BTreeSet<RunId>>,
 }
 
 impl Engine {
@@ -156,6 +158,7 @@ impl Engine {
             halt: Mutex::default(),
             resources,
             letters: Mutex::default(),
+            taken_on: Mutex::default(),
         })
     }
 
@@ -603,7 +606,8 @@ impl Engine {
     }
 
     /// Drives one run on the caller's thread until it ends, is held, or waits for nothing but events: timers are waited for,
-    /// effects done, several at a time on threads of their own.
+    /// effects done, several at a time on threads of their own. What it begins beside itself (`await: false`) is on record,
+    /// and [`Engine::next_taken_on`] names it.
     ///
     /// # Errors
     /// As [`Run::turn`].
@@ -742,13 +746,16 @@ impl Engine {
                 what: format!("the skill {}", need.skill),
             });
         }
+        let hand = AtHand {
+            wire_key,
+            shared: Some(&self.resources),
+            given_up: given_up.clone(),
+        };
         let skills = &self.shared.skills;
-        Ok(Answer::Effect(skills.perform_until(
-            given_up,
-            &self.resources,
+        Ok(Answer::Effect(skills.perform(
             &need.skill,
             &need.request,
-            wire_key,
+            &hand,
         )))
     }
 }

@@ -31,6 +31,11 @@ use std::time::Duration;
 
 /// Longest time an idle thread sleeps before it looks again whether it should stop.
 const IDLE: Duration = Duration::from_millis(50);
+/// Tags from here on are those of runs that no job asked for: a step began them and nobody waits for them, or somebody asked
+/// this process to go on with them.
+pub const TAKEN_ON: u64 = 1 << 63;
+/// Least number of such runs that are in memory at a time: they wait for no job, as a job may wait for what never comes.
+const TAKEN_ON_MIN: usize = 16;
 /// Stack of a worker in bytes: what expressions need at their deepest, see [`crate::expr::EVAL_STACK_BYTES`].
 const STACK_BYTES: usize = crate::expr::EVAL_STACK_BYTES;
 
@@ -188,7 +193,8 @@ struct Pool<'a> {
 
 /// Runs all `jobs`; `on_done` is told of each, in the order they end, once what it tells is durable.
 ///
-/// Jobs are taken as there is room, so a long iterator costs no memory. After `options.stop` is set no further job is taken,
+/// It is told of runs that no job asked for too, see [`TAKEN_ON`]. Jobs are taken as there is room, so a long iterator costs
+/// no memory. After `options.stop` is set no further job is taken,
 /// and the runs in memory are left at their next event.
 ///
 /// # Errors
@@ -218,7 +224,7 @@ pub fn run_all(
         finished: AtomicBool::new(false),
         results,
         effects,
-        effect_threads: options.effects.min(options.in_flight),
+        effect_threads: options.effects,
         slots: Mutex::default(),
     };
     let deques: Vec<Worker<Task>> = (0..options.workers).map(|_| Worker::new_fifo()).collect();
@@ -268,6 +274,8 @@ impl Pool<'_> {
     ) -> Result<(), Error> {
         let mut in_flight = 0;
         let mut exhausted = false;
+        let (mut taken_on, mut number) = (0, 0);
+        let most = self.options.in_flight.max(TAKEN_ON_MIN);
         let mut undurable: VecDeque<Done> = VecDeque::new();
         loop {
             self.carry_letters();
@@ -280,15 +288,25 @@ impl Pool<'_> {
                     None => exhausted = true,
                 }
             }
-            if in_flight == 0 && (exhausted || self.stopping()) {
+            while taken_on < most
+                && !self.stopping()
+                && let Some(run) = self.engine.next_taken_on()
+            {
+                let tag = TAKEN_ON + number;
+                (taken_on, number) = (taken_on + 1, number + 1);
+                self.push(Task::Job(Job::Resume { tag, run }));
+            }
+            let over = exhausted && !self.engine.has_taken_on();
+            if in_flight + taken_on == 0 && (over || self.stopping()) {
                 return self.deliver(&mut undurable, on_done, 0);
             }
             match done.recv_timeout(IDLE) {
                 Ok(result) => {
-                    in_flight -= 1;
-                    undurable.push_back(result);
-                    while let Ok(result) = done.try_recv() {
-                        in_flight -= 1;
+                    for result in std::iter::once(result).chain(done.try_iter()) {
+                        match result.tag < TAKEN_ON {
+                            true => in_flight -= 1,
+                            false => taken_on -= 1,
+                        }
                         undurable.push_back(result);
                     }
                     self.deliver(&mut undurable, on_done, self.options.in_flight)?;

@@ -479,6 +479,15 @@ impl Run {
         self.append()
     }
 
+    /// Puts START on record and goes no further.
+    pub(crate) fn open(&mut self) -> Result<Ticket, Error> {
+        if self.ticket.is_none() {
+            self.machine.advance(None, 1, &mut self.made);
+            self.append()?;
+        }
+        Ok(self.ticket.clone().expect("START was appended"))
+    }
+
     /// Takes an answer that somebody brings, if the run waits for it, records it and goes no further. `None` when it does
     /// not: the run is as it was.
     pub(crate) fn deliver(&mut self, answer: Answer) -> Result<Option<Ticket>, Error> {

@@ -3,7 +3,8 @@
 //! A run settles which documents its `run: workflow` name when it starts, and START has their digests; so `latest` means the
 //! same on every resume and replay. The other workflow is a run of its own in the same log, under a key that follows from the
 //! step's: made again after a crash, the step finds it. Replay of the caller reads its RESULT; the other run is replayed by
-//! itself.
+//! itself. With `await: false` the step only begins the other workflow: its START is durable before the step goes on, and
+//! whoever drives the caller drives it too, or whoever resumes the log's runs.
 
 use crate::engine::{Begun, Engine, ITS_CALLER, OnConflict, Request};
 use crate::error::Error;
@@ -12,7 +13,7 @@ use crate::history::read_event;
 use crate::machine::{Answer, Control, Ended, RUN_WORKFLOW};
 use crate::run::{Run, Turn};
 use crate::skill::GivenUp;
-use crate::value::{Val, Value, as_text, member, object};
+use crate::value::{Val, Value, as_text, member, object, text};
 use crate::workflow::Definition;
 use aos_format::digest::{Digest, RunId};
 use aos_format::event::Event;
@@ -23,6 +24,9 @@ use std::sync::Arc;
 
 /// Begins the keys of runs that steps of others run.
 const WITHIN: &str = "within/";
+
+/// Begins the keys of runs that steps of others begin and nobody waits for.
+const BESIDE: &str = "beside/";
 
 /// Whether a run has a key as steps of others give it: whoever resumes many runs leaves it to the one that runs it.
 pub fn is_within(key: &str) -> bool {
@@ -137,6 +141,15 @@ impl Engine {
             on_conflict: OnConflict::Existing,
             budget,
         };
+        if member(asked.val(), "await") == Some(&Val::Bool(false)) {
+            let key = Some(format!("{BESIDE}{key}"));
+            let (run, cost) = self.begin_beside(&Request { key, ..request })?;
+            let cost = Val::from(usize::try_from(cost).unwrap_or(usize::MAX));
+            let answer = object([("cost", cost), ("run", text(&run.to_string()))]);
+            return Ok(Answer::Effect(
+                Value::from_val(&answer).map_err(Fault::from),
+            ));
+        }
         // That it has not ended is no outcome: the step is done again when somebody resumes its run.
         let (run, ended) = match self.start(&request)? {
             Begun::Ended(past) => (past.row.run, past.ended),
@@ -155,12 +168,46 @@ impl Engine {
         }))
     }
 
+    /// Begins a workflow that nobody waits for; the run, and what it may spend.
+    fn begin_beside(&self, request: &Request) -> Result<(RunId, u64), Error> {
+        let run = match self.start(request)? {
+            Begun::Ended(past) => past.row.run,
+            Begun::InProgress(run) => run,
+            Begun::Run(mut run) => {
+                let opened = run
+                    .open()
+                    .and_then(|ticket| Ok(self.shared.log.wait(ticket)?));
+                self.release(run.id());
+                opened?;
+                self.take_on(run.id());
+                run.id()
+            }
+        };
+        Ok((run, request.budget.unwrap_or(0)))
+    }
+
+    /// Asks whoever drives runs of this process to drive that one too.
+    pub fn take_on(&self, run: RunId) {
+        self.taken_on.lock().insert(run);
+    }
+
+    /// A run that somebody asked to be driven, less those that are.
+    pub fn next_taken_on(&self) -> Option<RunId> {
+        let mut taken_on = self.taken_on.lock();
+        std::iter::from_fn(|| taken_on.pop_first()).find(|run| !self.is_driven(*run))
+    }
+
+    pub(crate) fn has_taken_on(&self) -> bool {
+        !self.taken_on.lock().is_empty()
+    }
+
     /// The runs that pending steps of a run began.
     pub(crate) fn within(&self, run: &Run) -> Result<Vec<RunId>, Error> {
         let mut runs = Vec::new();
         for (_, need) in run.pending() {
             let document = member(need.request.val(), "definition").and_then(as_text);
-            if need.skill != RUN_WORKFLOW {
+            let awaited = member(need.request.val(), "await").is_none();
+            if need.skill != RUN_WORKFLOW || !awaited {
                 continue;
             }
             if let Some(digest) = document.and_then(Digest::from_hex) {

@@ -173,7 +173,7 @@ impl Engine {
         }
     }
 
-    fn is_driven(&self, run: RunId) -> bool {
+    pub(crate) fn is_driven(&self, run: RunId) -> bool {
         self.active.lock().contains_key(&run)
     }
 

@@ -288,7 +288,6 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("$__loc__", "it depends on how the expression is written"),
     ("$__prog_args", AMBIENT_INPUT),
     ("$secrets", "an expression never sees a secret"),
-    ("$authorization", "authorization is not supported yet"),
 ];
 
 /// Why `name` is refused, if it is.

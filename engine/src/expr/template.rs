@@ -71,6 +71,25 @@ impl Template {
         }
     }
 
+    /// The members, if it is an object, those without an expression with their values.
+    pub(crate) fn members(&self) -> Option<Vec<(Val, Option<Val>)>> {
+        match &self.0 {
+            Node::Constant(Val::Obj(map)) => {
+                let members = map.iter();
+                Some(members.map(|(k, v)| (k.clone(), Some(v.clone()))).collect())
+            }
+            Node::Object(members) => {
+                let members = members.iter();
+                Some(
+                    members
+                        .map(|(k, t)| (k.clone(), t.as_constant().cloned()))
+                        .collect(),
+                )
+            }
+            _ => None,
+        }
+    }
+
     /// The value, if it holds no expression.
     pub fn as_constant(&self) -> Option<&Val> {
         match &self.0 {

@@ -22,9 +22,14 @@ impl Machine {
             return Err(Fault::new(Code::Http404, why));
         };
         let lane = self.state.lane();
-        let left = lane.budget.map(|budget| budget.saturating_sub(lane.spent));
+        let detached = member(with.val(), "await") == Some(&Val::Bool(false));
+        // One that nobody waits for goes on beside its caller, so they divide what is left as branches do.
+        let share = if detached { 2 } else { 1 };
+        let left = lane
+            .budget
+            .map(|budget| budget.saturating_sub(lane.spent) / share);
         let units = |n: u64| Val::from(usize::try_from(n).unwrap_or(usize::MAX));
-        let request = object([
+        let mut request = vec![
             ("budget", left.map_or(Val::Null, units)),
             ("definition", text(&digest.hex())),
             (
@@ -33,7 +38,11 @@ impl Machine {
             ),
             ("name", text(reference)),
             ("seed", text(&self.info.root_seed.hex())),
-        ]);
+        ];
+        if detached {
+            request.push(("await", Val::Bool(false)));
+        }
+        let request = object(request);
         Ok(Begun::Effect(EffectNeed {
             activation: current.activation.clone(),
             skill: RUN_WORKFLOW.into(),
@@ -84,7 +93,7 @@ pub(super) fn returned(returns: Returns, answer: &Value) -> Result<Value, Fault>
             ("stderr", part("stderr")),
             ("stdout", part("stdout")),
         ]),
-        Returns::None | Returns::Output => Val::Null,
+        Returns::None | Returns::Output | Returns::Input => Val::Null,
     };
     Ok(Value::from_val(&output)?)
 }

@@ -1,4 +1,4 @@
-//! What expressions see: `$context $input $output $task $workflow $runtime` and the variables of enclosing loops.
+//! What expressions see: `$authorization $context $input $output $task $workflow $runtime` and the variables of enclosing loops.
 
 use super::state::{Current, Doing, Frame, Lane};
 use super::{Machine, SEMANTICS};
@@ -67,6 +67,7 @@ impl Machine {
                 .current
                 .map(|current| self.task_descriptor(current, scope))
                 .unwrap_or_default(),
+            "$authorization" => self.authorization(scope),
             other => {
                 let name = other.trim_start_matches('$');
                 match scope.error {
@@ -75,6 +76,18 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// Who the step's call comes from: made of the step's input, as it was for the call. Where it cannot be made, neither
+    /// could the call.
+    fn authorization(&self, scope: Scope<'_>) -> Val {
+        let task = scope
+            .current
+            .map(|current| &self.definition.tasks[current.task]);
+        let template = task.and_then(|task| task.authorization.as_ref());
+        let input = scope.input.cloned().unwrap_or_default();
+        let said = template.map(|template| self.fill(template, &input, scope));
+        said.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The innermost enclosing block's variable of that name.

@@ -10,7 +10,7 @@ use crate::chain::{Datum, Emission};
 use crate::fault::{Code, Fault, TYPES};
 use crate::skill::{Policy, Skill};
 use crate::value::{Val, Value};
-use crate::workflow::{Flow, Task, TaskKind};
+use crate::workflow::{Flow, Returns, Task, TaskKind};
 use aos_format::digest::Digest;
 use aos_format::event::{Event, Step, slot_of};
 use aos_format::frame::Kind;
@@ -187,7 +187,10 @@ impl Machine {
         let TaskKind::Run { returns, .. } = self.definition.tasks[current.task].kind else {
             return self.complete(current, Done::plain(input, response));
         };
-        let output = returned(returns, response.value()).map(Datum::fresh);
+        let output = match returns {
+            Returns::Input => Ok(input.clone()),
+            _ => returned(returns, response.value()).map(Datum::fresh),
+        };
         match output.and_then(|output| self.fits(&[&output]).map(|()| output)) {
             Ok(output) => self.complete(current, Done::plain(input, output)),
             Err(fault) => self.fault(current, Some(input), fault),

@@ -1,107 +1,114 @@
 //! Arguments of a call, checked as far as they are known before the run.
 
 use super::ObstacleKind;
-use crate::skill::{Registered, Skill};
-use crate::value::{Val, Value, as_text, member, text};
-use crate::workflow::{Task, TaskKind};
+use crate::skill::{Registered, Skill, Skills};
+use crate::value::{Val, Value, as_text, member};
+use crate::workflow::{Definition, DocumentError, Task, TaskKind};
 
-/// What is wrong with the arguments of a call, if anything; `raw` is what the document says, expressions unevaluated.
-///
-/// An argument with an expression in it is known only when the step runs: it counts as given, and its form is not judged.
-pub(super) fn check(
-    name: &str,
-    entry: &Registered,
-    raw: &Value,
-    feeds: bool,
-) -> Option<(ObstacleKind, String)> {
-    let schema = match entry.input() {
-        Ok(schema) => schema,
-        Err(error) => return Some((ObstacleKind::BadParameter, format!("{name}: {error}"))),
-    };
-    let (known, open) = split(raw);
-    let fed = entry.about.feeds.filter(|_| feeds);
-    let all_known = open.is_empty() && fed.is_none_or(|fed| member(raw.val(), fed).is_some());
-    let open: Vec<&str> = open.iter().map(String::as_str).chain(fed).collect();
-    let known = Value::from_val(&known).ok()?;
-    for violation in schema.violations(&known) {
-        let ways = &violation.missing;
-        let open = |way: &Vec<String>| way.iter().all(|name| open.contains(&name.as_str()));
-        if violation.at.is_empty() && ways.iter().any(open) {
-            continue;
+/// Arguments as far as a document says them: those with an expression are known only when the step runs.
+pub(super) struct Said {
+    known: Value,
+    open: Vec<String>,
+}
+
+impl Said {
+    /// The arguments of a task that calls a skill.
+    pub(super) fn of(task: &Task) -> Option<Said> {
+        let (TaskKind::CallHttp(with)
+        | TaskKind::CallSkill { with, .. }
+        | TaskKind::Run { with, .. }) = &task.kind
+        else {
+            return None;
+        };
+        let mut open = Vec::new();
+        let mut known = Vec::new();
+        for (key, value) in with.members()? {
+            match value {
+                Some(value) => known.push((key, value)),
+                None => open.push(as_text(&key).unwrap_or_default().to_owned()),
+            }
         }
-        let names: Vec<String> = ways
-            .iter()
-            .map(|way| format!("`{}`", way.join("` and `")))
-            .collect();
-        if names.is_empty() {
-            return Some((ObstacleKind::BadParameter, format!("{name}: {violation}")));
+        let known = Value::from_val(&Val::obj(known.into_iter().collect())).ok()?;
+        Some(Said { known, open })
+    }
+
+    /// What is wrong with them, if anything; `feeds` says that the step's input takes the place of what is left out.
+    ///
+    /// An argument with an expression in it counts as given, and its form is not judged.
+    pub(super) fn wrong(
+        &self,
+        name: &str,
+        entry: &Registered,
+        feeds: bool,
+    ) -> Option<(ObstacleKind, String)> {
+        let schema = match entry.input() {
+            Ok(schema) => schema,
+            Err(error) => return Some((ObstacleKind::BadParameter, format!("{name}: {error}"))),
+        };
+        let fed = entry.about.feeds.filter(|_| feeds);
+        let given = |name: &str| member(self.known.val(), name).is_some();
+        let open: Vec<&str> = self.open.iter().map(String::as_str).chain(fed).collect();
+        for violation in schema.violations(&self.known) {
+            let ways = &violation.missing;
+            let filled = |way: &Vec<String>| way.iter().all(|name| open.contains(&name.as_str()));
+            if violation.at.is_empty() && ways.iter().any(filled) {
+                continue;
+            }
+            let names: Vec<String> = ways
+                .iter()
+                .map(|way| format!("`{}`", way.join("` and `")))
+                .collect();
+            if names.is_empty() {
+                return Some((ObstacleKind::BadParameter, format!("{name}: {violation}")));
+            }
+            let why = format!("{name}: the parameter {} is missing", names.join(" or "));
+            return Some((ObstacleKind::MissingParameter, why));
         }
-        let why = format!("{name}: the parameter {} is missing", names.join(" or "));
-        return Some((ObstacleKind::MissingParameter, why));
+        // The skill itself has the last word: an effect on all of them, a pure skill on what it is told.
+        let judged = match &entry.skill {
+            Skill::Effect(skill) if open.iter().all(|name| given(name)) => {
+                skill.request(&self.known).map(drop)
+            }
+            Skill::Pure(skill) => skill.check(&self.known),
+            Skill::Effect(_) => Ok(()),
+        };
+        let fault = judged.err()?;
+        Some((ObstacleKind::BadParameter, fault.detail))
     }
-    // All of it is known: the skill itself has the last word.
-    if let (true, Skill::Effect(skill)) = (all_known, &entry.skill)
-        && let Err(fault) = skill.request(raw)
-    {
-        return Some((ObstacleKind::BadParameter, fault.detail));
+
+    /// Most units that one call may cost, as far as its arguments are known.
+    pub(super) fn estimate(&self, entry: &Registered) -> u64 {
+        let told = match &entry.skill {
+            Skill::Effect(skill) if self.open.is_empty() => skill
+                .request(&self.known)
+                .ok()
+                .and_then(|request| skill.estimate(&request)),
+            Skill::Effect(_) | Skill::Pure(_) => None,
+        };
+        told.unwrap_or(entry.about.cost)
     }
-    None
 }
 
-/// Most units that one call may cost, as far as its arguments are known.
-pub(super) fn estimate(entry: &Registered, raw: &Value) -> u64 {
-    let (_, open) = split(raw);
-    let told = match &entry.skill {
-        Skill::Effect(skill) if open.is_empty() => skill
-            .request(raw)
-            .ok()
-            .and_then(|request| skill.estimate(&request)),
-        Skill::Effect(_) | Skill::Pure(_) => None,
+/// The skill that a task calls, and whether its input takes the place of an argument.
+pub(super) fn called(task: &Task) -> Option<(&str, bool)> {
+    match &task.kind {
+        TaskKind::CallHttp(_) => Some(("http_call", false)),
+        TaskKind::CallSkill { name, .. } => Some((name, true)),
+        TaskKind::Run { skill, .. } => Some((skill, false)),
+        _ => None,
+    }
+}
+
+/// Calls of a document whose arguments can only fail, each at its task.
+pub fn misgiven(definition: &Definition, skills: &Skills) -> Vec<DocumentError> {
+    let wrong = |task: &Task| {
+        let (name, feeds) = called(task)?;
+        let (_, why) = Said::of(task)?.wrong(name, skills.entry(name)?, feeds)?;
+        Some(DocumentError::misgiven(task, why))
     };
-    told.unwrap_or(entry.about.cost)
-}
-
-/// The arguments without those that hold an expression, and the names of those.
-fn split(raw: &Value) -> (Val, Vec<String>) {
-    let Val::Obj(fields) = raw.val() else {
-        return (raw.val().clone(), Vec::new());
-    };
-    let mut known = Vec::new();
-    let mut open = Vec::new();
-    for (key, value) in fields.iter() {
-        let name = as_text(key).unwrap_or_default();
-        if is_open(value) {
-            open.push(name.to_owned());
-        } else {
-            known.push((text(name), value.clone()));
-        }
-    }
-    (Val::obj(known.into_iter().collect()), open)
-}
-
-/// Whether there is an expression in it. The depth of a value is bounded.
-fn is_open(value: &Val) -> bool {
-    match value {
-        Val::Arr(items) => items.iter().any(is_open),
-        Val::Obj(fields) => fields.iter().any(|(_, value)| is_open(value)),
-        _ => as_text(value).is_some_and(|text| text.trim_start().starts_with("${")),
-    }
-}
-
-/// The arguments in a task's own text: `with`, or `params` in the short form; none where a process has some that are known
-/// only when it runs.
-pub(super) fn raw(task: &Task) -> Option<Value> {
-    if let TaskKind::Run { with, .. } | TaskKind::CallSkill { with, .. } = &task.kind
-        && let Some(constant) = with.as_constant()
-    {
-        return Value::from_val(constant).ok();
-    }
-    if let TaskKind::Run { .. } = &task.kind {
-        return None;
-    }
-    let given = ["with", "params"]
-        .iter()
-        .find_map(|name| member(task.definition.val(), name))
-        .and_then(|arguments| Value::from_val(arguments).ok());
-    given.or_else(|| Value::from_json(b"{}").ok())
+    let mut problems: Vec<DocumentError> = definition.tasks.iter().filter_map(wrong).collect();
+    // A function is read where it is called, however often that is.
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems.dedup();
+    problems
 }

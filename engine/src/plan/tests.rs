@@ -1,6 +1,6 @@
 use super::*;
 use crate::fault::Fault;
-use crate::skill::{About, Effect, Policy, Rate, Skill};
+use crate::skill::{About, AtHand, Effect, Policy, Rate, Skill};
 use crate::value::Value;
 
 fn plan(text: &str) -> Definition {
@@ -34,7 +34,7 @@ impl Effect for Rare {
     fn policy(&self, _: &Value) -> Policy {
         Policy::Hold
     }
-    fn perform(&self, _: &Value, _: &str) -> Result<Value, Fault> {
+    fn perform(&self, _: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
         panic!("a simulation executes nothing")
     }
     fn about(&self) -> About {
@@ -116,6 +116,30 @@ fn plans_that_cannot_be_done_are_refused_for_the_right_reason() {
             r#"[{"skill": "compute", "params": {"op": "add", "a": 1, "b": 2}}, {"skill": "http_call", "params": {}}]"#,
             &[("missing-parameter", "/1")],
         ),
+        (
+            r#"[{"skill": "compute", "params": {"op": "draw", "min": 5, "max": 1}}]"#,
+            &[("bad-parameter", "/0")],
+        ),
+        (
+            r#"[{"skill": "compute", "params": {"op": "div", "a": "${ .a }", "b": 0}}]"#,
+            &[("bad-parameter", "/0")],
+        ),
+        (
+            r#"[{"skill": "compute", "params": {"op": "chance", "numerator": 3, "denominator": 2}}]"#,
+            &[("bad-parameter", "/0")],
+        ),
+        (
+            r#"[{"skill": "json_transform", "params": {"query": ".a |"}}]"#,
+            &[("bad-parameter", "/0")],
+        ),
+        (
+            r#"[{"skill": "json_transform", "params": {"query": "now", "input": 1}}]"#,
+            &[("bad-parameter", "/0")],
+        ),
+        (
+            r#"[{"skill": "http_call", "params": {"method": "FETCH", "url": "${ .u }"}}]"#,
+            &[("bad-parameter", "/0")],
+        ),
     ];
     for (text, expected) in cases {
         let forecast = judged(&plan(text), &Limits::default());
@@ -134,10 +158,46 @@ fn an_argument_that_is_known_only_later_is_no_obstacle() {
         r#"[{"skill": "http_call", "params": {"url": "${ .u }"}}]"#,
         r#"[{"skill": "compute", "params": {"op": "draw", "min": "${ .a }", "max": "${ .b }"}}]"#,
         r#"[{"skill": "compute", "params": {"op": "sha256", "value": "${ . }"}}]"#,
+        r#"[{"skill": "http_call", "params": {"url": "http://a/${ .x }/b"}}]"#,
+        r#"[{"skill": "compute", "params": {"op": "draw", "min": 5, "max": "${ .b }"}}]"#,
     ] {
         let forecast = judged(&plan(text), &Limits::default());
         assert!(forecast.feasible(), "{text}: {:?}", forecast.obstacles);
     }
+}
+
+#[test]
+fn a_document_is_told_of_every_call_that_can_only_fail_and_where() {
+    let wrong = document(
+        "  - a: {call: compute, with: {op: draw, min: 5, max: 1}}\n  \
+         - b: {do: [{c: {call: json_transform, with: {query: '.['}}}]}\n  \
+         - d: {call: http, with: {method: get, endpoint: 'http://a/', headers: {authorization: x}}}\n  \
+         - e: {call: compute, with: {op: draw, min: 1, max: 5}}\n",
+    );
+    let problems = super::misgiven(&wrong, &Skills::builtin());
+    let places: Vec<_> = problems
+        .iter()
+        .map(|p| (p.code(), p.path().unwrap()))
+        .collect();
+    let code = "AOS-E224";
+    assert_eq!(
+        places,
+        [
+            (code, "/do/0/a"),
+            (code, "/do/1/b/do/0/c"),
+            (code, "/do/2/d")
+        ]
+    );
+    assert!(
+        problems[0].message.contains("not below `min`"),
+        "{}",
+        problems[0]
+    );
+    let loose = Definition::load(
+        b"document: {dsl: '1.0.3', namespace: t, name: t, version: '1.0.0'}\nevaluate: {mode: loose}\n\
+          do: [{a: {call: compute, with: {op: draw, min: .a, max: .b}}}]",
+    );
+    assert_eq!(super::misgiven(&loose.unwrap(), &Skills::builtin()), []);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The walk over a plan: what each call costs and takes, and the first thing in its way.
 
-use super::arguments;
+use super::arguments::Said;
 use super::past::{Past, SkillPast};
 use super::{Forecast, Limits, Obstacle, ObstacleKind, Range, Risk, StepForecast};
 use crate::fault::Code;
@@ -172,16 +172,16 @@ impl<'a> Walk<'a> {
             let why = format!("the skill {name} is not among those allowed");
             self.obstacle(ObstacleKind::NotAllowed, &task.pointer, why);
         }
-        let raw = arguments::raw(task);
+        let said = Said::of(task);
         let feeds = matches!(task.kind, TaskKind::CallSkill { .. });
-        let wrong = raw
+        let wrong = said
             .as_ref()
-            .and_then(|raw| arguments::check(name, entry, raw, feeds));
+            .and_then(|said| said.wrong(name, entry, feeds));
         if let Some((kind, why)) = wrong {
             self.obstacle(kind, &task.pointer, why);
         }
-        let at_most = match &raw {
-            Some(raw) => arguments::estimate(entry, raw),
+        let at_most = match &said {
+            Some(said) => said.estimate(entry),
             None => entry.about.cost,
         };
         self.budget(task, name, at_most, times);

@@ -16,7 +16,7 @@ use super::arguments::{Arguments, describe, integer, short};
 use super::{About, Pure};
 use crate::fault::{Code, Fault};
 use crate::seed::Stream;
-use crate::value::{Val, Value, as_text};
+use crate::value::{Val, Value, as_text, member};
 use aos_format::digest::{Digest, hex};
 use jaq_json::Num;
 use num_bigint::{BigInt, Sign};
@@ -61,6 +61,28 @@ impl Pure for Compute {
             ..About::pure()
                 .summary("Seeded draws, digests and exact arithmetic")
                 .schemas(INPUT, r#"{"type": ["integer", "number", "boolean", "string", "array", "object", "null"]}"#)
+        }
+    }
+
+    fn check(&self, arguments: &Value) -> Result<(), Fault> {
+        let whole = |name: &str| member(arguments.val(), name).and_then(integer);
+        let is_zero = |name: &str| whole(name).is_some_and(|n| n.sign() == Sign::NoSign);
+        let given = Arguments::of("compute", arguments)?;
+        let at_most = |low: &str, high: &str| match (whole(low), whole(high)) {
+            (Some(low), Some(high)) => low <= high,
+            _ => true,
+        };
+        match member(arguments.val(), "op").and_then(as_text) {
+            Some("draw") if !at_most("min", "max") => {
+                Err(given.wrong("max", "an integer not below `min`", "a lower one"))
+            }
+            Some("chance") if !at_most("numerator", "denominator") => {
+                Err(given.wrong("numerator", "an integer from 0 to `denominator`", "another"))
+            }
+            Some("div" | "mod") if is_zero("b") => {
+                Err(given.wrong("b", "an integer other than 0", "0"))
+            }
+            _ => Ok(()),
         }
     }
 

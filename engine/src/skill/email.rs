@@ -5,7 +5,7 @@
 //! say, so it is held.
 
 use super::arguments::{Arguments, describe, short};
-use super::{About, Effect, Latency, Policy, Retry};
+use super::{About, AtHand, Effect, Latency, Policy, Retry};
 use crate::fault::{Code, Fault};
 use crate::value::{Val, Value, as_text, object, text};
 use aos_format::digest::Digest;
@@ -159,9 +159,9 @@ impl Effect for EmailSend {
         Policy::Hold
     }
 
-    fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
         let mail = Mail::read(request)?;
-        let message = mail.message(wire_key)?;
+        let message = mail.message(hand.wire_key)?;
         let transport = SmtpTransport::builder_dangerous(&mail.host)
             .port(mail.port)
             .timeout(Some(Duration::from_millis(mail.timeout_ms as u64)))
@@ -230,7 +230,7 @@ mod tests {
             .request(&arguments(&sink.address().to_string(), "a@example.com"))
             .unwrap();
         assert_eq!(EmailSend.request(&request).unwrap(), request);
-        let answer = EmailSend.perform(&request, "k").unwrap();
+        let answer = EmailSend.perform(&request, &AtHand::alone("k")).unwrap();
         assert_eq!(answer.as_str(), r#"{"accepted":2}"#);
         let kept = sink.kept();
         assert_eq!(kept.len(), 1);
@@ -248,11 +248,16 @@ mod tests {
         let request = EmailSend
             .request(&arguments(&server, "refused@example.com"))
             .unwrap();
-        let fault = EmailSend.perform(&request, "k").unwrap_err();
+        let fault = EmailSend
+            .perform(&request, &AtHand::alone("k"))
+            .unwrap_err();
         assert_eq!((fault.code, sink.kept().len()), (Code::Http400, 0));
         drop(sink);
         assert_eq!(
-            EmailSend.perform(&request, "k").unwrap_err().code,
+            EmailSend
+                .perform(&request, &AtHand::alone("k"))
+                .unwrap_err()
+                .code,
             Code::ConnectionRefused
         );
         for bad in ["nowhere", "host:", ":25", "host:99999"] {

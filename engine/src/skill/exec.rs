@@ -5,9 +5,8 @@
 //! unknown outcome is held.
 
 use super::arguments::{Arguments, describe, short};
-use super::{About, Effect, GivenUp, Latency, Policy, Reach, Retry};
+use super::{About, AtHand, Effect, GivenUp, Latency, Policy, Reach, Retry};
 use crate::fault::{Code, Fault};
-use crate::resource::Resources;
 use crate::secret::{Scrubber, Secret, SecretRef};
 use crate::value::{Val, Value, as_text, object, text};
 use parking_lot::Mutex;
@@ -372,18 +371,8 @@ impl Effect for Exec {
         env.into_iter().filter_map(secret).collect()
     }
 
-    fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
-        Program::read(request)?.run(&GivenUp::default())
-    }
-
-    fn perform_until(
-        &self,
-        given_up: &GivenUp,
-        _: &Resources,
-        request: &Value,
-        _: &str,
-    ) -> Result<Value, Fault> {
-        Program::read(request)?.run(given_up)
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
+        Program::read(request)?.run(&hand.given_up)
     }
 }
 
@@ -400,7 +389,7 @@ mod tests {
     }
 
     fn run(text: &str) -> Result<Value, Fault> {
-        Exec.perform(&request(text), "k")
+        Exec.perform(&request(text), &AtHand::alone("k"))
     }
 
     fn field(value: &Value, name: &str) -> String {

@@ -12,20 +12,23 @@
 //! Headers that let somebody in are references to secrets; an answer that echoes one is recorded with a mask in its place.
 
 mod answer;
-mod oauth2;
+mod auth;
+mod digest;
+pub(crate) mod oauth2;
 mod openapi;
 mod request;
 mod webhook;
 
-use super::{About, Effect, Latency, Policy};
+use super::{About, AtHand, Effect, Latency, Policy};
 use crate::fault::{Code, Fault};
 use crate::secret::{Scrubber, Secret, SecretRef};
 use crate::value::Value;
 pub(super) use openapi::OpenApiCall;
 pub(super) use webhook::WebhookSend;
 
-use oauth2::Grant;
-use request::{Auth, Body, Request};
+use auth::{Auth, Known};
+use oauth2::{Grant, Whom};
+use request::{Body, Request};
 use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -110,26 +113,46 @@ impl HttpCall {
             secrets.extend(secret);
             headers.push((name.as_str(), value));
         }
-        let authorization = match &request.auth {
-            Some(Auth::Token(grant)) => Some(self.token(grant, wire_key)?),
-            Some(auth) => Some(auth.resolve()?),
-            None => None,
+        let (authorization, login) = match &request.auth {
+            Some(Auth::Token(grant)) => (Some(self.token(grant, wire_key)?), None),
+            Some(Auth::Digest(login)) => (None, Some(login.resolve()?)),
+            Some(auth) => (auth.resolve()?, None),
+            None => (None, None),
         };
         if let Some((value, found)) = authorization {
             secrets.extend(found);
             headers.push(("authorization", value));
         }
         headers.extend(extra.iter().map(|(name, value)| (*name, value.clone())));
-        let scrubber = Scrubber::new(&secrets);
+        let known = login.as_ref().map_or(&[][..], |login| &login.secrets);
+        let scrubber = Scrubber::new(secrets.iter().chain(known));
+        let sending = Sending {
+            request,
+            wire_key,
+            headers: &headers,
+            login,
+        };
         let answer = self
-            .send(request, wire_key, &headers)
+            .send(&sending)
             .map_err(|failure| scrubber.fault(self.fault(request, failure)))?;
         Ok(Answer { scrubber, ..answer })
     }
 
     /// Fetches a token: the value of `authorization`, and the secrets in it.
     fn token(&self, grant: &Grant, wire_key: &str) -> Result<(String, Vec<Secret>), Fault> {
-        let (ask, mut secrets) = grant.ask()?;
+        let (terms, mut secrets) = grant.terms()?;
+        let endpoint = match terms.whom() {
+            Whom::Endpoint(endpoint) => endpoint.clone(),
+            Whom::Authority(authority) => {
+                let ask = oauth2::configuration(authority);
+                let answer = self
+                    .exchange(&ask, wire_key, &[])
+                    .map_err(oauth2::refused)?;
+                oauth2::discovered(authority, &answer.body)?
+            }
+        };
+        let (ask, found) = terms.ask(&endpoint)?;
+        secrets.extend(found);
         let hidden = Scrubber::new(&secrets);
         let told = |fault| hidden.fault(oauth2::refused(fault));
         let answer = self.exchange(&ask, wire_key, &[]).map_err(told)?;
@@ -138,20 +161,16 @@ impl HttpCall {
         Ok((format!("Bearer {token}"), secrets))
     }
 
-    /// Sends a request and follows where it is redirected, if it wants that. A header with a secret is for the origin that
-    /// the document names, and is taken to no other one.
-    fn send(
-        &self,
-        request: &Request,
-        wire_key: &str,
-        headers: &[(&str, String)],
-    ) -> Result<Answer, Failure> {
+    /// Sends a request and follows where it is redirected, if it wants that. A header with a secret, and the answer to a
+    /// challenge, are for the origin that the document names, and taken to no other one.
+    fn send(&self, sending: &Sending<'_>) -> Result<Answer, Failure> {
+        let request = sending.request;
         let mut uri = request.full_uri();
-        if !request.redirect || !request.has_secret_header() {
-            return self.send_to(&uri, request, wire_key, headers);
+        if !request.redirect || !request.keeps_to_origin() {
+            return self.send_answering(&uri, sending);
         }
         for _ in 0..=REDIRECTS_MAX {
-            let answer = self.send_to(&uri, request, wire_key, headers)?;
+            let answer = self.send_answering(&uri, sending)?;
             if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
@@ -166,24 +185,53 @@ impl HttpCall {
         Err(Failure::Elsewhere)
     }
 
+    /// Sends it; where the server challenges whoever asks, once more with the answer. A challenge is a refusal: nothing was
+    /// done.
+    fn send_answering(&self, uri: &str, sending: &Sending<'_>) -> Result<Answer, Failure> {
+        let request = sending.request;
+        let challenges = match self.send_to(uri, sending, None) {
+            Err(Failure::Challenged(challenges)) => challenges,
+            told => return told,
+        };
+        let body = request.wire_body().unwrap_or_default();
+        let parsed = uri.parse::<ureq::http::Uri>();
+        let target = parsed.as_ref().ok().and_then(|uri| uri.path_and_query());
+        let asked = digest::Asked {
+            method: request.method.name(),
+            target: target.map_or("/", |target| target.as_str()),
+            body: &body,
+            wire_key: sending.wire_key,
+        };
+        let login = sending.login.as_ref();
+        let answer = login
+            .and_then(|login| digest::answer(challenges.iter().map(String::as_str), &asked, login));
+        match self.send_to(uri, sending, Some(&answer.ok_or(Failure::Status(401))?)) {
+            Err(Failure::Challenged(_)) => Err(Failure::Status(401)),
+            told => told,
+        }
+    }
+
     fn send_to(
         &self,
         uri: &str,
-        request: &Request,
-        wire_key: &str,
-        headers: &[(&str, String)],
+        sending: &Sending<'_>,
+        authorization: Option<&str>,
     ) -> Result<Answer, Failure> {
+        let request = sending.request;
         let mut outgoing = ureq::http::Request::builder()
             .method(request.method.name())
             .uri(uri);
-        for (name, value) in headers {
+        for (name, value) in sending.headers {
             outgoing = outgoing.header(*name, value);
         }
-        outgoing = outgoing.header("idempotency-key", wire_key);
+        if let Some(value) = authorization {
+            outgoing = outgoing.header("authorization", value);
+        }
+        outgoing = outgoing.header("idempotency-key", sending.wire_key);
         if let (Some(Body::Json(_)), false) = (&request.body, request.has_header("content-type")) {
             outgoing = outgoing.header("content-type", "application/json");
         }
-        let kept = request.redirect && request.has_secret_header();
+        let kept = request.redirect && request.keeps_to_origin();
         let redirects = if request.redirect && !kept {
             REDIRECTS_MAX
         } else {
@@ -209,6 +257,11 @@ impl HttpCall {
             None => run!(()),
         };
         let status = response.status().as_u16();
+        if status == 401 && sending.login.is_some() {
+            let challenges = response.headers().get_all("www-authenticate").iter();
+            let challenges = challenges.filter_map(|value| value.to_str().ok());
+            return Err(Failure::Challenged(challenges.map(str::to_owned).collect()));
+        }
         let last_good = if request.redirect { 399 } else { 299 };
         if !(200..=last_good).contains(&status) {
             return Err(Failure::Status(status));
@@ -237,6 +290,7 @@ impl HttpCall {
                     format!("{method} was answered with status {status}"),
                 )
             },
+            Failure::Challenged(_) => self.fault(request, Failure::Status(401)),
             Failure::Elsewhere => Fault::new(
                 Code::Http400,
                 format!("{method}: the answer redirects where a header with a secret does not go"),
@@ -368,9 +422,9 @@ impl Effect for HttpCall {
         Request::read(request).map_or(Policy::Hold, |request| request.method.policy())
     }
 
-    fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
         let request = Request::read(request)?;
-        let answer = self.exchange(&request, wire_key, &[])?;
+        let answer = self.exchange(&request, hand.wire_key, &[])?;
         let output = answer::output(&request, answer.status, &answer.headers, &answer.body);
         output
             .map_err(|fault| answer.scrubber.fault(fault))
@@ -403,8 +457,19 @@ fn agent(connect_max: Duration, total_max: Duration, idle_max: usize) -> ureq::A
     ureq::Agent::with_parts(config, DefaultConnector::default(), Names::default())
 }
 
+/// A request on its way.
+struct Sending<'a> {
+    request: &'a Request,
+    wire_key: &'a str,
+    headers: &'a [(&'a str, String)],
+    /// Who answers a challenge.
+    login: Option<Known>,
+}
+
 /// Why there is no output.
 enum Failure {
+    /// The server asks who it is; what it says.
+    Challenged(Vec<String>),
     /// The pieces make no request, although they were checked.
     Unsendable,
     /// A redirect that would take a secret to another origin.

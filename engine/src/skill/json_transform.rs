@@ -10,7 +10,7 @@ use super::{About, Pure};
 use crate::expr::{Expr, ExprError};
 use crate::fault::{Code, Fault};
 use crate::seed::Stream;
-use crate::value::{Val, Value, as_text};
+use crate::value::{Val, Value, as_text, member};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 
@@ -40,6 +40,24 @@ impl JsonTransform {
         }
         Ok(expr)
     }
+
+    /// The same, of one whose output depends on the arguments alone.
+    fn timeless(&self, given: &Arguments<'_>, source: &str) -> Result<Expr, Fault> {
+        let expr = self.compiled(source).map_err(failed)?;
+        match expr.reads_time().now {
+            false => Ok(expr),
+            true => Err(given.wrong(
+                "expression",
+                "no use of `now`, as the output depends on the arguments alone",
+                "one",
+            )),
+        }
+    }
+}
+
+fn failed(error: ExprError) -> Fault {
+    let why = format!("json_transform: field `expression`: {error}");
+    Fault::new(Code::InvalidInput, why)
 }
 
 const INPUT: &str = r#"{
@@ -68,6 +86,15 @@ impl Pure for JsonTransform {
         }
     }
 
+    fn check(&self, arguments: &Value) -> Result<(), Fault> {
+        let given = Arguments::of("json_transform", arguments)?;
+        let mut sources = ["query", "expression"].into_iter();
+        match sources.find_map(|name| member(arguments.val(), name).and_then(as_text)) {
+            Some(source) => self.timeless(&given, source).map(drop),
+            None => Ok(()),
+        }
+    }
+
     fn run(&self, arguments: &Value, _: &mut Stream) -> Result<Value, Fault> {
         let mut given = Arguments::of("json_transform", arguments)?;
         let source = match given.maybe("query") {
@@ -78,20 +105,7 @@ impl Pure for JsonTransform {
         };
         let input: &Val = given.must("input", "a value")?;
         given.end()?;
-        let failed = |error: ExprError| {
-            Fault::new(
-                Code::InvalidInput,
-                format!("json_transform: field `expression`: {error}"),
-            )
-        };
-        let expr = self.compiled(source).map_err(failed)?;
-        if expr.reads_time().now {
-            return Err(given.wrong(
-                "expression",
-                "no use of `now`, as the output depends on the arguments alone",
-                "one",
-            ));
-        }
+        let expr = self.timeless(&given, source)?;
         let output = expr.eval(input, &|_| Val::Null, None).map_err(failed)?;
         Value::from_val(&output)
             .map_err(|e| Fault::new(Code::InvalidInput, format!("json_transform: output: {e}")))

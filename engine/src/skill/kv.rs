@@ -3,9 +3,8 @@
 //! Without a log they are called outside a run, and there is nothing to get or put.
 
 use super::arguments::{Arguments, describe};
-use super::{About, Effect, Latency, Policy, Reach, Retry};
+use super::{About, AtHand, Effect, Latency, Policy, Reach, Retry};
 use crate::fault::{Code, Fault};
-use crate::resource::Resources;
 use crate::value::{Val, Value, as_text, object, text};
 
 /// Longest key and name of a space, in bytes.
@@ -96,11 +95,8 @@ impl Effect for KvGet {
         Policy::Retry
     }
 
-    fn perform(&self, _: &Value, _: &str) -> Result<Value, Fault> {
-        Err(no_log())
-    }
-
-    fn perform_on(&self, log: &Resources, request: &Value, _: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
+        let log = hand.shared.ok_or_else(no_log)?;
         let (space, key) = place(&mut Arguments::of("kv_get", request)?)?;
         let entry = log.kv_get(&space, &key).map_err(|error| failed(&error))?;
         let found = Val::Bool(entry.is_some());
@@ -155,17 +151,14 @@ impl Effect for KvPut {
         Policy::Retry
     }
 
-    fn perform(&self, _: &Value, _: &str) -> Result<Value, Fault> {
-        Err(no_log())
-    }
-
-    fn perform_on(&self, log: &Resources, request: &Value, wire_key: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
+        let log = hand.shared.ok_or_else(no_log)?;
         let mut given = Arguments::of("kv_put", request)?;
         let (space, key) = place(&mut given)?;
         let value = Value::from_val(given.must("value", "a value")?)?;
         let put = (!matches!(value.val(), Val::Null)).then_some(&value);
         let version = log
-            .kv_put(&space, &key, put, wire_key)
+            .kv_put(&space, &key, put, hand.wire_key)
             .map_err(|error| failed(&error))?;
         Ok(Value::from_val(&object([("version", number(version))]))?)
     }

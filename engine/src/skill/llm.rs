@@ -6,7 +6,7 @@
 
 use super::arguments::{Arguments, describe};
 use super::http::HttpCall;
-use super::{About, Effect, Latency, Policy};
+use super::{About, AtHand, Effect, Latency, Policy};
 use crate::fault::{Code, Fault};
 use crate::secret::SecretRef;
 use crate::value::{Val, Value, as_text, member, object, text};
@@ -274,9 +274,9 @@ impl Effect for LlmInvoke {
         call.map_or_else(|_| Vec::new(), |call| call.key.into_iter().collect())
     }
 
-    fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
         let call = Call::read(request)?;
-        let answer = self.0.perform(&call.post()?, wire_key)?;
+        let answer = self.0.perform(&call.post()?, hand)?;
         output(&answer).ok_or_else(|| {
             Fault::new(
                 Code::SchemaError,
@@ -356,7 +356,7 @@ mod tests {
         let price = r#","price":{"input":1000,"output":500},"max_tokens":3"#;
         let request = skill.request(&arguments(&server.base(), price)).unwrap();
         assert_eq!(skill.request(&request).unwrap(), request);
-        let answer = skill.perform(&request, "k").unwrap();
+        let answer = skill.perform(&request, &AtHand::alone("k")).unwrap();
         let said = member(answer.val(), "text").and_then(as_text).unwrap();
         assert!(
             said.ends_with(" what is") && said.starts_with("mock-"),
@@ -374,7 +374,7 @@ mod tests {
             "the estimate is the most"
         );
         assert_eq!(
-            skill.perform(&request, "k").unwrap(),
+            skill.perform(&request, &AtHand::alone("k")).unwrap(),
             answer,
             "the mock is deterministic"
         );
@@ -396,7 +396,7 @@ mod tests {
         let skill = LlmInvoke::new();
         let key = format!(r#","key":{{"file":"{}"}}"#, file.display());
         let request = skill.request(&arguments(&server.base(), &key)).unwrap();
-        let answer = skill.perform(&request, "k").unwrap();
+        let answer = skill.perform(&request, &AtHand::alone("k")).unwrap();
         assert_eq!(
             server.seen()[0].header("authorization"),
             Some("Bearer sk-planted-1234")
@@ -427,7 +427,10 @@ mod tests {
             let skill = LlmInvoke::new();
             let request = skill.request(&arguments(&server.base(), "")).unwrap();
             assert_eq!(
-                skill.perform(&request, "k").unwrap_err().code,
+                skill
+                    .perform(&request, &AtHand::alone("k"))
+                    .unwrap_err()
+                    .code,
                 code,
                 "{body}"
             );

@@ -19,6 +19,7 @@ mod script;
 
 pub use about::{About, Latency, Rate, Reach, Retry};
 pub use http::HttpCall;
+pub(crate) use http::oauth2;
 pub use registry::{Registered, Skills};
 
 use crate::fault::Fault;
@@ -64,6 +65,37 @@ impl GivenUp {
     }
 }
 
+/// What an effect has at hand while it is done.
+#[derive(Clone, Debug)]
+pub struct AtHand<'a> {
+    /// Goes with the request, so that a receiver can tell a repetition.
+    pub wire_key: &'a str,
+    /// What the runs of its log share; none of a call that can be left to itself.
+    pub shared: Option<&'a Resources>,
+    /// Whether anybody still waits for the answer: a step that timed out, lost a race or was cancelled does not, and what is
+    /// answered then is not recorded. Skills that end by themselves soon need not look.
+    pub given_up: GivenUp,
+}
+
+impl<'a> AtHand<'a> {
+    /// A call with nothing but its key, whose answer somebody waits for.
+    pub fn alone(wire_key: &'a str) -> AtHand<'a> {
+        AtHand {
+            wire_key,
+            shared: None,
+            given_up: GivenUp::default(),
+        }
+    }
+
+    /// The same with what the runs of its log share.
+    pub fn on(self, shared: &'a Resources) -> AtHand<'a> {
+        AtHand {
+            shared: Some(shared),
+            ..self
+        }
+    }
+}
+
 /// A skill that is a function of its arguments.
 ///
 /// ```
@@ -92,6 +124,16 @@ pub trait Pure: Send + Sync {
     /// The fault that the step ends in; its detail must be deterministic too.
     fn run(&self, arguments: &Value, random: &mut Stream) -> Result<Value, Fault>;
 
+    /// Whether these arguments can only fail: what the schema of [`Pure::about`] cannot say. Asked before a run, of arguments
+    /// that are all known.
+    ///
+    /// # Errors
+    /// The fault that [`Pure::run`] would end in.
+    fn check(&self, arguments: &Value) -> Result<(), Fault> {
+        let _ = arguments;
+        Ok(())
+    }
+
     /// What it says of itself.
     fn about(&self) -> About {
         About::pure()
@@ -115,44 +157,14 @@ pub trait Effect: Send + Sync {
         Vec::new()
     }
 
-    /// Does it, once. `wire_key` goes with the request, so that a receiver can tell a repetition.
+    /// Does it, once.
     ///
     /// # Errors
     /// The fault that is recorded as the answer.
-    fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault>;
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault>;
 
-    /// Does it, once, with what the runs of its log share at hand. Skills that share nothing need not know.
-    ///
-    /// # Errors
-    /// As [`Effect::perform`].
-    fn perform_on(
-        &self,
-        shared: &Resources,
-        request: &Value,
-        wire_key: &str,
-    ) -> Result<Value, Fault> {
-        let _ = shared;
-        self.perform(request, wire_key)
-    }
-
-    /// The same, and no longer than somebody waits for the answer: a step that timed out, lost a race or was cancelled does
-    /// not. What it answers then is not recorded. Skills that end by themselves soon need not look.
-    ///
-    /// # Errors
-    /// As [`Effect::perform`].
-    fn perform_until(
-        &self,
-        given_up: &GivenUp,
-        shared: &Resources,
-        request: &Value,
-        wire_key: &str,
-    ) -> Result<Value, Fault> {
-        let _ = given_up;
-        self.perform_on(shared, request, wire_key)
-    }
-
-    /// Whether a call can be left to itself once nobody waits for its answer. Such a skill is called by
-    /// [`Effect::perform`], with nothing at hand that runs share.
+    /// Whether a call can be left to itself once nobody waits for its answer. Such a skill has nothing at hand that runs
+    /// share.
     fn can_be_left(&self) -> bool {
         false
     }

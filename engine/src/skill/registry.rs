@@ -1,11 +1,10 @@
 //! Skills by name, with what is checked and charged around each call.
 
 use super::{
-    About, Effect, GivenUp, HttpCall, Skill, compute, email, exec, http, json_transform, kv, llm,
+    About, AtHand, Effect, HttpCall, Skill, compute, email, exec, http, json_transform, kv, llm,
 };
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
-use crate::resource::Resources;
 use crate::schema::{Schema, SchemaError};
 use crate::value::{Val, Value, member, text};
 use aos_format::digest::Digest;
@@ -175,33 +174,13 @@ impl Skills {
     ///
     /// # Errors
     /// The fault that is recorded as the answer.
-    pub fn perform(
-        &self,
-        shared: &Resources,
-        name: &str,
-        request: &Value,
-        wire_key: &str,
-    ) -> Result<Value, Fault> {
-        self.perform_until(&GivenUp::default(), shared, name, request, wire_key)
-    }
-
-    /// The same, and no longer than somebody waits for the answer.
-    ///
-    /// # Errors
-    /// As [`Skills::perform`].
-    pub fn perform_until(
-        &self,
-        given_up: &GivenUp,
-        shared: &Resources,
-        name: &str,
-        request: &Value,
-        wire_key: &str,
-    ) -> Result<Value, Fault> {
+    pub fn perform(&self, name: &str, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
         let Some(Skill::Effect(skill)) = self.find(name) else {
             let why = format!("no effect named {name} is registered");
             return Err(Fault::new(Code::InvalidInput, why));
         };
         if let Some(rate) = self.entry(name).and_then(|entry| entry.about.rate)
+            && let Some(shared) = hand.shared
             && !shared.admit(name, rate, Clock::wall_ns())
         {
             let why = format!(
@@ -211,8 +190,8 @@ impl Skills {
             return Err(Fault::new(Code::RateLimited, why));
         }
         let answer = match skill.can_be_left() {
-            true => left_when(given_up, skill, request, wire_key)?,
-            false => skill.perform_until(given_up, shared, request, wire_key)?,
+            true => left_when(skill, request, hand)?,
+            false => skill.perform(request, hand)?,
         };
         self.check_output(name, &answer)?;
         Ok(answer)
@@ -248,18 +227,14 @@ impl Skills {
 }
 
 /// Performs an effect on a thread of its own, which is left to itself once nobody waits for the answer.
-fn left_when(
-    given_up: &GivenUp,
-    skill: &Arc<dyn Effect>,
-    request: &Value,
-    wire_key: &str,
-) -> Result<Value, Fault> {
-    let (skill, request, wire_key) = (skill.clone(), request.clone(), wire_key.to_owned());
+fn left_when(skill: &Arc<dyn Effect>, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
+    let (skill, request, given_up) = (skill.clone(), request.clone(), &hand.given_up);
+    let wire_key = hand.wire_key.to_owned();
     let (done, answer) = bounded(1);
     let begun = std::thread::Builder::new()
         .name("aos-effect".into())
         .spawn(move || {
-            let performed = AssertUnwindSafe(|| skill.perform(&request, &wire_key));
+            let performed = AssertUnwindSafe(|| skill.perform(&request, &AtHand::alone(&wire_key)));
             // Whoever waited may have given up.
             let _ = done.send(catch_unwind(performed));
         });

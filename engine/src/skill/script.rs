@@ -6,9 +6,8 @@
 //! replay uses the record; after a crash the script runs again.
 
 use super::arguments::{Arguments, describe};
-use super::{About, Effect, GivenUp, Latency, Policy, Reach, Retry};
+use super::{About, AtHand, Effect, GivenUp, Latency, Policy, Reach, Retry};
 use crate::fault::{Code, Fault};
-use crate::resource::Resources;
 use crate::value::{Val, Value, as_text, object, text};
 use rquickjs::context::intrinsic;
 use rquickjs::loader::{BuiltinLoader, BuiltinResolver};
@@ -285,18 +284,8 @@ impl Effect for Script {
         Policy::Retry
     }
 
-    fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
-        Program::read(request)?.run(&GivenUp::default())
-    }
-
-    fn perform_until(
-        &self,
-        given_up: &GivenUp,
-        _: &Resources,
-        request: &Value,
-        _: &str,
-    ) -> Result<Value, Fault> {
-        Program::read(request)?.run(given_up)
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
+        Program::read(request)?.run(&hand.given_up)
     }
 }
 
@@ -314,7 +303,7 @@ mod tests {
         ]);
         let request = Script.request(&Value::from_val(&arguments).unwrap())?;
         assert_eq!(Script.request(&request).unwrap(), request);
-        let said = Script.perform(&request, "k")?;
+        let said = Script.perform(&request, &AtHand::alone("k"))?;
         let field = |name| {
             let field = member(said.val(), name).unwrap();
             as_text(field).map_or_else(|| field.to_string(), str::to_owned)

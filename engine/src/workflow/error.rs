@@ -67,6 +67,8 @@ problems! {
     Schema "AOS-E222";
     /// A function that calls itself.
     Recursion "AOS-E223";
+    /// Arguments of a call that can only fail.
+    Argument "AOS-E224";
 }
 
 /// Why a document is refused, and where. Nothing of a refused document is run.
@@ -197,6 +199,17 @@ impl DocumentError {
     pub(super) fn found(mut self, found: impl Into<String>) -> DocumentError {
         self.found = Some(found.into());
         self
+    }
+
+    /// The call of a task has arguments that can only fail.
+    pub(crate) fn misgiven(task: &super::Task, why: String) -> DocumentError {
+        let at = Place {
+            line: task.line,
+            column: task.column,
+        };
+        let mut error = DocumentError::new(Problem::Argument, at, why);
+        error.found_at(Some(task.reference.clone()));
+        error
     }
 
     pub(super) fn not_supported(at: Place, what: impl fmt::Display) -> DocumentError {

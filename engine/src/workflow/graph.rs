@@ -50,8 +50,12 @@ struct Graph {
     edges: Vec<Edge>,
 }
 
+/// Width of a character of a drawing, about, in pixels.
+const CHARACTER: usize = 7;
+
 const START: &str = "start";
-const END: &str = "end";
+/// A node named `end` would close what Mermaid has open.
+const END: &str = "finish";
 
 fn id(task: usize) -> String {
     format!("t{task}")
@@ -393,7 +397,8 @@ impl Graph {
             let _ = writeln!(
                 out,
                 "<rect x=\"{x}\" y=\"{y}\" width=\"{W}\" height=\"{H}\" rx=\"{round}\" fill=\"white\" stroke=\"black\"/>\
-                 <text x=\"{cx}\" y=\"{cy}\" text-anchor=\"middle\">{}</text>",
+                 <text x=\"{cx}\" y=\"{cy}\" text-anchor=\"middle\"{}>{}</text>",
+                squeezed(&label(node), W),
                 xml(&label(node))
             );
         }
@@ -421,6 +426,17 @@ impl TaskKind {
                 "call"
             }
         }
+    }
+}
+
+/// Keeps a long text within its box.
+fn squeezed(text: &str, width: usize) -> String {
+    match text.chars().count() * CHARACTER > width {
+        true => format!(
+            " textLength=\"{}\" lengthAdjust=\"spacingAndGlyphs\"",
+            width - CHARACTER
+        ),
+        false => String::new(),
     }
 }
 
@@ -468,7 +484,8 @@ fn xml(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            c if c.is_control() => out.push(' '),
+            // What XML cannot hold at all.
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push(' '),
             c => out.push(c),
         }
     }

@@ -1,5 +1,6 @@
 //! What each kind of task says.
 
+use super::authentication::{self, Known};
 use super::duration::Wait;
 use super::endpoint;
 use super::error::{DocumentError, Problem};
@@ -7,7 +8,6 @@ use super::fields::{Fields, unknown};
 use super::load::single;
 use super::node::{Data, Entry, Node, choice, short};
 use super::places::{ARGUMENTS, At, Scope};
-use super::secrets::authentication;
 use super::task::{Block, Tasks};
 use super::{Case, TaskKind};
 use crate::expr::Template;
@@ -229,7 +229,7 @@ impl<'d> Tasks<'d> {
     }
 
     /// The template of `with` of `call: http`.
-    fn http(&self, entry: &'d Entry, scope: &Scope) -> Result<Template, DocumentError> {
+    fn http(&mut self, entry: &'d Entry, scope: &Scope) -> Result<Template, DocumentError> {
         check_http(entry)?;
         let mut with = entry.value.clone();
         if let Data::Map(entries) = &mut with.data {
@@ -239,32 +239,58 @@ impl<'d> Tasks<'d> {
                 found = take_authentication(entry);
             }
             if let Some(entry) = found {
-                let known = Some((&self.authentications, &self.secrets));
-                let value = authentication(&entry, known)?;
+                let value = self.authentication(&entry, scope)?;
                 entries.push(Entry { value, ..entry });
             }
         }
+        // Only headers are read for secrets: elsewhere the reference itself would be sent.
+        for entry in with.members(&["body", "query", "endpoint"]) {
+            scope.template(&entry.value)?;
+        }
         scope.with_secrets(&self.secrets).template(&with)
+    }
+
+    /// Who the call of the task at hand comes from, as its skill takes it.
+    pub(super) fn authentication(
+        &mut self,
+        entry: &Entry,
+        scope: &Scope,
+    ) -> Result<Node, DocumentError> {
+        let known = Known {
+            policies: &self.authentications,
+            secrets: &self.secrets,
+        };
+        let read = authentication::read(entry, Some(known))?;
+        // It cannot be made of itself.
+        let around = scope.without("$authorization");
+        around
+            .with_secrets(&self.secrets)
+            .template(&read.argument)?;
+        self.authorization = Some(around.template(&read.descriptor)?);
+        Ok(read.argument)
     }
 
     fn call(
         &mut self,
         task: &Entry,
         entry: &'d Entry,
-        fields: &mut Fields<'_>,
+        fields: &mut Fields<'d>,
         pointer: &str,
         scope: &Scope,
     ) -> Result<TaskKind, DocumentError> {
         let name = entry.value.text("call")?;
         let at = entry.value.at;
         if PROTOCOLS.contains(&name) {
+            fields.pass("with");
             return Err(DocumentError::not_supported(at, format!("`call: {name}`")));
         }
         if name.contains("://") || name.contains('@') {
+            fields.pass("with");
             return Err(DocumentError::not_supported(
                 at,
                 "a function of a catalog or of another document",
-            ));
+            )
+            .expected("a function of `use.functions`, as what is fetched when a run begins would be no part of its document"));
         }
         if name == "http" {
             let with = self.http(fields.need("with")?, scope)?;

@@ -9,7 +9,7 @@ use super::places::{At, Scope};
 use super::schema::Schema;
 use super::task::Tasks;
 use crate::expr::{Expr, Template};
-use crate::value::{Val, Value, member};
+use crate::value::{Val, Value};
 
 /// What a `listen` task waits for.
 #[derive(Clone, Debug)]
@@ -113,31 +113,49 @@ impl Strategy {
         }
     }
 
+    /// What of the time it reads, the end of the listening included.
+    pub fn reads_time(&self) -> TimeReads {
+        let until = match self {
+            Strategy::Any {
+                until: Some(Until::Condition(condition)),
+                ..
+            } => condition.reads_time(),
+            _ => TimeReads::default(),
+        };
+        self.filters_read_time() | until
+    }
+
+    fn filters_read_time(&self) -> TimeReads {
+        let mut all = TimeReads::default();
+        for filter in self.filters() {
+            for (_, matcher) in &filter.with {
+                if let Matcher::Test(expr) = matcher {
+                    all = all | expr.reads_time();
+                }
+            }
+            for correlation in &filter.correlate {
+                all = all | correlation.from.reads_time();
+                if let Some(expect) = &correlation.expect {
+                    all = all | expect.reads_time();
+                }
+            }
+        }
+        if let Strategy::Any {
+            until: Some(Until::Events(until)),
+            ..
+        } = self
+        {
+            all = all | until.filters_read_time();
+        }
+        all
+    }
+
     /// Whether nothing more is needed when these of its filters are met.
     pub fn satisfied(&self, met: &[bool]) -> bool {
         match self {
             Strategy::All(_) => met.iter().all(|&met| met),
             Strategy::Any { .. } | Strategy::One(_) => met.iter().any(|&met| met),
         }
-    }
-}
-
-impl Filter {
-    /// Whether an event fits, where no run is there to know more.
-    pub(super) fn fits(&self, event: &Val) -> bool {
-        let canonical = |val: &Val| Value::from_val(val).ok();
-        self.with.iter().all(|(name, matcher)| {
-            let found = member(event, name).cloned().unwrap_or_default();
-            let said = match matcher {
-                Matcher::Equal(value) => value.clone(),
-                Matcher::Test(expr) => match expr.eval(&found, &|_| Val::Null, None) {
-                    Ok(Val::Bool(said)) => return said,
-                    Ok(Val::Null) | Err(_) => return false,
-                    Ok(said) => said,
-                },
-            };
-            canonical(&said) == canonical(&found)
-        })
     }
 }
 
@@ -167,31 +185,7 @@ impl Listen {
 
     /// What of the time its filters read.
     pub fn reads_time(&self) -> TimeReads {
-        fn of(strategy: &Strategy) -> TimeReads {
-            let mut all = TimeReads::default();
-            for filter in strategy.filters() {
-                for (_, matcher) in &filter.with {
-                    if let Matcher::Test(expr) = matcher {
-                        all = all | expr.reads_time();
-                    }
-                }
-                for correlation in &filter.correlate {
-                    all = all | correlation.from.reads_time();
-                    if let Some(expect) = &correlation.expect {
-                        all = all | expect.reads_time();
-                    }
-                }
-            }
-            if let Strategy::Any {
-                until: Some(Until::Events(until)),
-                ..
-            } = strategy
-            {
-                all = all | of(until);
-            }
-            all
-        }
-        of(&self.to)
+        self.to.filters_read_time()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The document around the tasks.
 
+use super::authentication;
 use super::error::{DocumentError, Problem};
 use super::fields::{Fields, unknown};
 use super::node::{Data, Entry, Node, Place, short};
@@ -407,7 +408,7 @@ fn reusable<'d>(tasks: &mut Tasks<'d>, entry: &'d Entry) -> Result<(), DocumentE
     }
     tasks.authentications = tasks.keep(authentications).unwrap_or_default();
     for entry in tasks.authentications.clone().into_values() {
-        let read = secrets::authentication(entry, None);
+        let read = authentication::read(entry, None);
         tasks.keep(read.map(drop));
     }
     tasks.errors = tasks.keep(errors).unwrap_or_default();

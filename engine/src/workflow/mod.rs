@@ -20,12 +20,14 @@
 //! assert_eq!((error.code(), error.line, error.column), ("AOS-E208", 1, 1));
 //! ```
 
+mod authentication;
 mod catch;
 mod duration;
 mod endpoint;
 mod error;
 mod extend;
 mod fields;
+mod gather;
 pub mod graph;
 mod kind;
 mod listen;
@@ -159,6 +161,8 @@ pub struct Task {
     pub export_schema: Option<Schema>,
     /// `timeout`.
     pub timeout: Option<Wait>,
+    /// `$authorization`, where the task says who its call comes from.
+    pub authorization: Option<Template>,
     /// Where control goes afterwards.
     pub then: Flow,
     /// The task as a value.
@@ -265,6 +269,8 @@ pub enum Returns {
     None,
     /// What a workflow gave.
     Output,
+    /// What the step was given: nobody waits for the workflow.
+    Input,
 }
 
 /// A case of a switch.

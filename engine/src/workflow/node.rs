@@ -70,6 +70,16 @@ impl Node {
         Node { at, data }
     }
 
+    /// Those of its members that have one of these names.
+    pub(super) fn members<'n>(&'n self, names: &'n [&str]) -> impl Iterator<Item = &'n Entry> {
+        let entries = match &self.data {
+            Data::Map(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        let named = |entry: &&Entry| names.contains(&entry.key.as_str());
+        entries.iter().filter(named)
+    }
+
     /// The tree as a value.
     pub(super) fn val(&self) -> Val {
         match &self.data {

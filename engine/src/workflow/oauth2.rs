@@ -1,63 +1,71 @@
-//! `authentication` by `oauth2`, as `http_call` takes it.
+//! `authentication` by `oauth2` and `oidc`, as `http_call` takes it.
 
+use super::authentication::word;
 use super::error::{DocumentError, Problem};
 use super::fields::Fields;
 use super::node::{Data, Entry, Node, Place, short};
-use super::secrets::is_secret;
+use super::secrets::{Named, Secrets};
+use crate::skill::oauth2::{TOKEN, endpoint};
 
-/// The token's endpoint where none is named.
-const TOKEN: &str = "/oauth2/token";
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
-/// What `oauth2` says. Client credentials are what a process has that nobody sits in front of.
-pub(super) fn grant(entry: &Entry) -> Result<Node, DocumentError> {
+/// What `oauth2` or `oidc` says. Grants that need somebody in front of the process are not among them.
+pub(super) fn grant(entry: &Entry, secrets: Option<&Secrets>) -> Result<Node, DocumentError> {
     let mut fields = Fields::of_entry(entry)?;
-    fields.refuse(&["use", "username", "password", "subject", "actor", "issuers"])?;
-    let authority = fields.need("authority")?;
-    let mut token = TOKEN;
-    if let Some(endpoints) = fields.maybe("endpoints") {
-        let mut endpoints = Fields::of_entry(endpoints)?;
-        if let Some(named) = endpoints.maybe("token") {
-            token = named.value.text("token")?;
-        }
-        // Nothing is revoked and nothing is looked into.
-        endpoints.maybe("revocation");
-        endpoints.maybe("introspection");
-        endpoints.end()?;
+    let at = entry.value.at;
+    if let Some(named) = fields.maybe("use") {
+        fields.end()?;
+        let name = named.value.text("use")?;
+        let kept = match secrets {
+            Some(secrets) => secrets.reference(named.value.at, Named::whole(name, ""))?,
+            None => crate::value::Val::Null,
+        };
+        let value = Node::of(named.value.at, &kept);
+        let data = Data::Map(vec![Entry {
+            value,
+            ..named.clone()
+        }]);
+        return Ok(Node { at, data });
     }
+    fields.refuse(&["issuers"])?;
+    let authority = fields.need("authority")?;
+    let base = absolute(authority)?;
+    let mut parts = vec![match entry.key.as_str() {
+        "oidc" => own("authority", authority.value.at, base.to_owned()),
+        _ => own(
+            "endpoint",
+            authority.value.at,
+            endpoint(base, path(&mut fields)?),
+        ),
+    }];
     let grant = fields.need("grant")?;
-    one_of(grant, &["client_credentials"])?;
+    one_of(grant, &["client_credentials", "password", EXCHANGE])?;
+    parts.push(grant.clone());
     if let Some(request) = fields.maybe("request") {
         let mut request = Fields::of_entry(request)?;
         if let Some(encoding) = request.maybe("encoding") {
-            one_of(encoding, &["application/x-www-form-urlencoded"])?;
+            one_of(
+                encoding,
+                &["application/x-www-form-urlencoded", "application/json"],
+            )?;
+            parts.push(encoding.clone());
         }
         request.end()?;
     }
-    let mut client = Fields::of_entry(fields.need("client")?)?;
-    client.refuse(&["assertion"])?;
-    let mut parts = vec![
-        own("endpoint", &authority.value, endpoint(authority, token)?),
-        client.need("id")?.clone(),
-    ];
-    if let Some(by) = client.maybe("authentication") {
-        one_of(by, &["client_secret_post", "client_secret_basic", "none"])?;
-        parts.push(by.clone());
-    }
-    if let Some(secret) = client.maybe("secret") {
-        if !is_secret(&secret.value) {
-            let what = "`authentication` by a client's secret that is no secret";
-            return Err(
-                DocumentError::not_supported(secret.value.at, what).expected(
-                    "`${ $secrets.NAME }` or {file: PATH}, as a text would stand in the log",
-                ),
-            );
+    parts.extend(client(fields.need("client")?)?);
+    match grant.value.text("grant")? {
+        "password" => {
+            parts.push(fields.need("username")?.clone());
+            parts.push(word(fields.need("password")?, "password")?);
         }
-        parts.push(secret.clone());
+        EXCHANGE => {
+            parts.push(token(fields.need("subject")?)?);
+            parts.extend(fields.maybe("actor").map(token).transpose()?);
+        }
+        _ => {}
     }
-    client.end()?;
     if let Some(scopes) = fields.maybe("scopes") {
-        let scopes = texts(scopes)?.join(" ");
-        parts.push(own("scope", &entry.value, scopes));
+        parts.push(own("scope", at, texts(scopes)?.join(" ")));
     }
     if let Some(audiences) = fields.maybe("audiences") {
         texts(audiences)?;
@@ -68,13 +76,63 @@ pub(super) fn grant(entry: &Entry) -> Result<Node, DocumentError> {
     }
     fields.end()?;
     Ok(Node {
-        at: entry.value.at,
+        at,
         data: Data::Map(parts),
     })
 }
 
-fn own(key: &str, at: &Node, value: String) -> Entry {
-    let at: Place = at.at;
+/// The path of the token's endpoint.
+fn path<'f>(fields: &mut Fields<'f>) -> Result<&'f str, DocumentError> {
+    let Some(endpoints) = fields.maybe("endpoints") else {
+        return Ok(TOKEN);
+    };
+    let mut endpoints = Fields::of_entry(endpoints)?;
+    let token = endpoints.maybe("token").map(|named| {
+        let path = named.value.text("token")?;
+        fixed(named, path).map(|()| path)
+    });
+    // Nothing is revoked and nothing is looked into.
+    endpoints.maybe("revocation");
+    endpoints.maybe("introspection");
+    endpoints.end()?;
+    token.unwrap_or(Ok(TOKEN))
+}
+
+/// Who the client is.
+fn client(entry: &Entry) -> Result<Vec<Entry>, DocumentError> {
+    let mut client = Fields::of_entry(entry)?;
+    client.refuse(&["assertion"])?;
+    let mut parts = vec![client.need("id")?.clone()];
+    if let Some(by) = client.maybe("authentication") {
+        one_of(by, &["client_secret_post", "client_secret_basic", "none"])?;
+        parts.push(by.clone());
+    }
+    if let Some(secret) = client.maybe("secret") {
+        parts.push(word(secret, "client's secret")?);
+    }
+    client.end()?;
+    Ok(parts)
+}
+
+/// A token of somebody.
+fn token(entry: &Entry) -> Result<Entry, DocumentError> {
+    let mut fields = Fields::of_entry(entry)?;
+    let token = word(fields.need("token")?, "token")?;
+    let kind = fields.need("type")?;
+    kind.value.text("type")?;
+    fields.end()?;
+    let data = Data::Map(vec![token, kind.clone()]);
+    let value = Node {
+        at: entry.value.at,
+        data,
+    };
+    Ok(Entry {
+        value,
+        ..entry.clone()
+    })
+}
+
+fn own(key: &str, at: Place, value: String) -> Entry {
     Entry {
         key: key.into(),
         at,
@@ -85,13 +143,18 @@ fn own(key: &str, at: &Node, value: String) -> Entry {
     }
 }
 
-/// Authority and path. What is computed is refused: data would say where a secret goes.
-fn endpoint(authority: &Entry, path: &str) -> Result<String, DocumentError> {
-    let base = authority.value.text("authority")?;
-    if base.contains(['$', '{']) || path.contains(['$', '{']) {
+/// What is computed is refused: data would say where a secret goes.
+fn fixed(entry: &Entry, text: &str) -> Result<(), DocumentError> {
+    if text.contains(['$', '{']) {
         let what = "an authority that is computed";
-        return Err(DocumentError::not_supported(authority.value.at, what));
+        return Err(DocumentError::not_supported(entry.value.at, what));
     }
+    Ok(())
+}
+
+fn absolute(authority: &Entry) -> Result<&str, DocumentError> {
+    let base = authority.value.text("authority")?;
+    fixed(authority, base)?;
     if !base.starts_with("http://") && !base.starts_with("https://") {
         let message = "an authority is an absolute URI of http or https";
         return Err(
@@ -99,8 +162,7 @@ fn endpoint(authority: &Entry, path: &str) -> Result<String, DocumentError> {
                 .found(format!("`{}`", short(base))),
         );
     }
-    let (base, path) = (base.trim_end_matches('/'), path.trim_start_matches('/'));
-    Ok(format!("{base}/{path}"))
+    Ok(base)
 }
 
 fn one_of(entry: &Entry, supported: &[&str]) -> Result<(), DocumentError> {

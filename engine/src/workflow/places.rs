@@ -52,8 +52,23 @@ impl Scope {
             At::WorkflowInput => &["runtime", "workflow"],
             At::WorkflowOutput => &["context", "runtime", "workflow"],
             At::Before => &["context", "runtime", "task", "workflow"],
-            At::Definition | At::Output => &["context", "input", "runtime", "task", "workflow"],
-            At::Export => &["context", "input", "output", "runtime", "task", "workflow"],
+            At::Definition | At::Output => &[
+                "authorization",
+                "context",
+                "input",
+                "runtime",
+                "task",
+                "workflow",
+            ],
+            At::Export => &[
+                "authorization",
+                "context",
+                "input",
+                "output",
+                "runtime",
+                "task",
+                "workflow",
+            ],
         };
         let names = arguments
             .iter()
@@ -66,6 +81,13 @@ impl Scope {
             names,
             secrets: None,
         }
+    }
+
+    /// The same less one, with its `$`.
+    pub(super) fn without(&self, name: &str) -> Scope {
+        let mut scope = self.clone();
+        scope.names.retain(|known| known != name);
+        scope
     }
 
     /// The same, for what an effect is given: secrets can be named in it.
@@ -148,15 +170,9 @@ impl Scope {
                 ExprError::Undefined {
                     kind: "variable", ..
                 } => Problem::Variable,
-                ExprError::Refused { name, .. }
-                    if matches!(name.as_str(), "$secrets" | "$authorization") =>
-                {
+                ExprError::Refused { name, .. } if name == "$secrets" => {
                     let message = format!("`{name}` in this expression");
-                    let error = DocumentError::not_supported(at, message);
-                    return match name.as_str() {
-                        "$secrets" => error.expected(secrets::EXPECTED),
-                        _ => error,
-                    };
+                    return DocumentError::not_supported(at, message).expected(secrets::EXPECTED);
                 }
                 _ => Problem::Expression,
             };
@@ -310,6 +326,13 @@ fn closing(source: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// The source of an expression that gives what a text with perhaps expressions in it says, as text.
+pub(super) fn source_of(s: &str) -> Option<String> {
+    let parts = parts(s.trim())?;
+    let source = joined(&parts);
+    Some(format!("({})", unwrapped(&source)))
 }
 
 /// One expression of the parts: what they give, as text, one behind the other.

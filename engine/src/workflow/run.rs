@@ -4,7 +4,6 @@ use super::error::{DocumentError, Problem};
 use super::fields::Fields;
 use super::node::{Data, Entry, Node, Place, short};
 use super::places::Scope;
-use super::secrets::authentication;
 use super::task::Tasks;
 use super::{Returns, TaskKind};
 use crate::expr::Template;
@@ -31,15 +30,17 @@ impl<'d> Tasks<'d> {
     ) -> Result<TaskKind, DocumentError> {
         let mut fields = Fields::of_entry(entry)?;
         fields.refuse(&["container"])?;
-        if let Some(entry) = fields.maybe("await") {
-            match entry.value.data {
-                Data::Bool(true) => {}
-                Data::Bool(false) => {
-                    return Err(DocumentError::not_supported(entry.at, "`await: false`"));
-                }
-                _ => return Err(entry.value.wrong_type("await", "true or false")),
+        let awaited = fields.maybe("await");
+        let detached = match awaited.map(|entry| &entry.value.data) {
+            None | Some(Data::Bool(true)) => None,
+            Some(Data::Bool(false)) => awaited,
+            Some(_) => {
+                let wrong = awaited.map(|entry| &entry.value);
+                return Err(wrong
+                    .unwrap_or(&entry.value)
+                    .wrong_type("await", "true or false"));
             }
-        }
+        };
         let returns = fields.maybe("return").map(returns).transpose()?;
         let kinds = ["script", "shell", "workflow"];
         let given: Vec<&Entry> = kinds
@@ -52,17 +53,30 @@ impl<'d> Tasks<'d> {
             return Err(DocumentError::new(Problem::Form, entry.at, message)
                 .expected(format!("one of {}", kinds.join(", "))));
         };
+        if let Some(entry) = detached.filter(|_| process.key != "workflow") {
+            let what = format!("`await: false` of a {}", process.key);
+            let instead = "`run: workflow`, which has a history of its own: of a process that nobody waits for, no outcome would be on record";
+            return Err(DocumentError::not_supported(entry.at, what).expected(instead));
+        }
         let given = scope.with_secrets(&self.secrets);
         let (skill, with, returns) = match process.key.as_str() {
             "shell" => ("exec", given.template(&shell(process)?)?, returns),
             "script" => ("script", scope.template(&script(process)?)?, returns),
             _ => {
-                let with = scope.template(&self.workflow(process)?)?;
+                let mut node = self.workflow(process)?;
+                if let (Some(entry), Data::Map(members)) = (detached, &mut node.data) {
+                    members.push(entry.clone());
+                }
+                let with = scope.template(&node)?;
                 if let Some(entry) = entry.value.map("run")?.iter().find(|e| e.key == "return") {
                     let what = "`return` of a workflow";
                     return Err(DocumentError::not_supported(entry.at, what));
                 }
-                (RUN_WORKFLOW, with, Some(Returns::Output))
+                let returns = match detached {
+                    Some(_) => Returns::Input,
+                    None => Returns::Output,
+                };
+                (RUN_WORKFLOW, with, Some(returns))
             }
         };
         if skill != RUN_WORKFLOW {
@@ -120,7 +134,11 @@ impl<'d> Tasks<'d> {
     }
 
     /// The template of `with` of `call: openapi`.
-    pub(super) fn openapi(&self, entry: &Entry, scope: &Scope) -> Result<Template, DocumentError> {
+    pub(super) fn openapi(
+        &mut self,
+        entry: &Entry,
+        scope: &Scope,
+    ) -> Result<Template, DocumentError> {
         let mut fields = Fields::of_entry(entry)?;
         let document = fields.need("document")?;
         fields.need("operationId")?.value.text("operationId")?;
@@ -156,7 +174,7 @@ impl<'d> Tasks<'d> {
             members.push(Entry {
                 key: auth.key.clone(),
                 at: auth.at,
-                value: authentication(auth, Some((&self.authentications, &self.secrets)))?,
+                value: self.authentication(auth, scope)?,
             });
         }
         scope.with_secrets(&self.secrets).template(&Node {

@@ -7,11 +7,11 @@
 use super::duration::Wait;
 use super::error::{DocumentError, Problem};
 use super::fields::Fields;
+pub use super::gather::{Gathered, Gathering};
 use super::listen::{self, Strategy};
 use super::node::{Entry, short};
 use super::places::{At, Scope};
 use crate::fault::{Code, Fault};
-use crate::value::{Val, Value};
 use jiff::Timestamp;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
@@ -108,60 +108,11 @@ fn duration(entry: &Entry, scope: &Scope) -> Result<u64, DocumentError> {
 
 fn events(entry: &Entry, scope: &Scope) -> Result<Schedule, DocumentError> {
     let strategy = listen::strategy(entry, scope)?;
-    if let Strategy::Any { until: Some(_), .. } = &strategy {
-        let what = "`until` in a schedule";
-        return Err(DocumentError::not_supported(entry.at, what));
-    }
-    let correlated = |filter: &listen::Filter| !filter.correlate.is_empty();
-    if strategy.filters().iter().any(correlated) {
-        let what = "`correlate` in a schedule";
+    if strategy.reads_time().any() {
+        let what = "an expression of a schedule that reads the clock";
         return Err(DocumentError::not_supported(entry.at, what));
     }
     Ok(Schedule::On(strategy))
-}
-
-/// Events on their way to be the input of a run.
-#[derive(Debug)]
-pub struct Gathering<'s> {
-    strategy: &'s Strategy,
-    met: Vec<bool>,
-    events: Vec<Val>,
-}
-
-impl<'s> Gathering<'s> {
-    /// None so far.
-    pub fn new(strategy: &'s Strategy) -> Gathering<'s> {
-        Gathering {
-            strategy,
-            met: vec![false; strategy.filters().len()],
-            events: Vec::new(),
-        }
-    }
-
-    /// Whether the event is among those that wait for others.
-    pub fn holds(&self, event: &Value) -> bool {
-        self.events.iter().any(|held| held == event.val())
-    }
-
-    /// Takes an event that fits a filter which is not met yet; when nothing more is needed, gives all as the input of a run
-    /// and begins anew.
-    pub fn take(&mut self, event: &Value) -> Option<Value> {
-        let filters = self.strategy.filters();
-        if filters.is_empty() {
-            return Value::from_val(&std::iter::once(event.val().clone()).collect()).ok();
-        }
-        let open = |(n, filter): (usize, &listen::Filter)| {
-            (!self.met[n] && filter.fits(event.val())).then_some(n)
-        };
-        let at = filters.iter().enumerate().find_map(open)?;
-        self.met[at] = true;
-        self.events.push(event.val().clone());
-        if !self.strategy.satisfied(&self.met) {
-            return None;
-        }
-        self.met.fill(false);
-        Value::from_val(&std::mem::take(&mut self.events).into_iter().collect()).ok()
-    }
 }
 
 /// A cron expression of five fields: minute, hour, day of the month, month, day of the week.
@@ -295,7 +246,7 @@ fn cron(entry: &Entry) -> Result<Cron, DocumentError> {
     let text = entry.value.text("cron")?;
     let wrong = |found: String| {
         DocumentError::new(Problem::Form, entry.value.at, "no cron expression")
-            .expected("minute, hour, day, month and day of the week, as in `0 0 * * *`")
+            .expected("minute, hour, day, month and day of the week in UTC, as in `0 0 * * *`")
             .found(found)
     };
     let cron = Cron::parse(text).map_err(wrong)?;

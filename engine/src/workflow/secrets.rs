@@ -1,21 +1,18 @@
-//! Secrets and who a request comes from.
+//! Secrets by name.
 //!
 //! `${ $secrets.NAME }`, perhaps with a text before it, is not evaluated: it becomes a reference to a file, and the effect
 //! reads the file when it happens. So no expression ever sees a secret, and none can copy one into what is recorded.
 
 use super::error::{DocumentError, Problem};
-use super::fields::Fields;
 use super::node::{Data, Entry, Node, Place, choice, short};
-use super::oauth2;
 use crate::secret::SecretRef;
 use crate::value::{Val, Value, as_text};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Where secrets are unless `metadata.aos.secrets` says otherwise.
 const FOLDER: &str = "/run/secrets";
 
-pub(super) const EXPECTED: &str =
-    "`${ $secrets.NAME }`, perhaps with a text before it, in what an effect is given";
+pub(super) const EXPECTED: &str = "`${ $secrets.NAME }`, perhaps with a text before it, in a header, an authentication, or what another skill than http is given";
 
 /// `use.secrets`.
 #[derive(Clone, Default, Debug)]
@@ -25,6 +22,15 @@ pub(super) struct Secrets {
 }
 
 impl Named {
+    /// The whole secret of that name, or a member of it.
+    pub(super) fn whole(name: &str, field: &str) -> Named {
+        Named {
+            name: name.to_owned(),
+            field: field.to_owned(),
+            ..Named::default()
+        }
+    }
+
     /// The same with a text before it.
     pub(super) fn behind(self, before: &str) -> Named {
         Named {
@@ -35,6 +41,7 @@ impl Named {
 }
 
 /// `"PREFIX" + $secrets.NAME.FIELD`.
+#[derive(Default)]
 pub(super) struct Named {
     prefix: String,
     name: String,
@@ -162,116 +169,6 @@ fn segment(path: &str) -> Option<(String, &str)> {
     let end = rest.find(word).unwrap_or(rest.len());
     let starts = rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     starts.then(|| (rest[..end].to_owned(), &rest[end..]))
-}
-
-/// What `authentication` says, as `http_call` takes it; `known` are those of `use.authentications`, where it may name one.
-pub(super) fn authentication(
-    entry: &Entry,
-    known: Option<(&BTreeMap<&str, &Entry>, &Secrets)>,
-) -> Result<Node, DocumentError> {
-    let mut fields = Fields::of_entry(entry)?;
-    for scheme in ["certificate", "digest", "oidc"] {
-        if fields.maybe(scheme).is_some() {
-            let what = format!("`authentication` by `{scheme}`");
-            return Err(DocumentError::not_supported(entry.at, what));
-        }
-    }
-    if let (Some(name), Some((known, secrets))) = (fields.maybe("use"), known) {
-        fields.end()?;
-        let text = name.value.text("use")?;
-        let Some(found) = known.get(text) else {
-            let message = format!("`use.authentications` has no `{}`", short(text));
-            return Err(
-                DocumentError::new(Problem::UnknownReference, name.value.at, message)
-                    .suggest(text, known.keys().copied()),
-            );
-        };
-        return authentication(found, Some((&BTreeMap::new(), secrets)));
-    }
-    let basic = fields.maybe("basic");
-    let bearer = fields.maybe("bearer");
-    let granted = fields.maybe("oauth2");
-    fields.end()?;
-    let (scheme, parts): (&Entry, &[&'static str]) = match (basic, bearer, granted) {
-        (Some(basic), None, None) => (basic, &["username", "password"]),
-        (None, Some(bearer), None) => (bearer, &["token"]),
-        (None, None, Some(granted)) => {
-            let value = oauth2::grant(granted)?;
-            return Ok(Node {
-                at: entry.value.at,
-                data: Data::Map(vec![Entry {
-                    value,
-                    ..granted.clone()
-                }]),
-            });
-        }
-        _ => {
-            let message = format!("`{}` does not say how", short(&entry.key));
-            return Err(DocumentError::new(Problem::Form, entry.at, message)
-                .expected("one of basic, bearer, oauth2, use"));
-        }
-    };
-    let data = Data::Map(scheme_parts(
-        scheme,
-        parts,
-        known.map(|(_, secrets)| secrets),
-    )?);
-    let value = Node {
-        at: scheme.value.at,
-        data,
-    };
-    let one = Entry {
-        key: scheme.key.clone(),
-        at: scheme.at,
-        value,
-    };
-    Ok(Node {
-        at: entry.value.at,
-        data: Data::Map(vec![one]),
-    })
-}
-
-fn scheme_parts(
-    scheme: &Entry,
-    parts: &[&'static str],
-    secrets: Option<&Secrets>,
-) -> Result<Vec<Entry>, DocumentError> {
-    let mut fields = Fields::of_entry(scheme)?;
-    if let Some(named) = fields.maybe("use") {
-        fields.end()?;
-        let name = named.value.text("use")?;
-        let whole = |field: &str| Named {
-            prefix: String::new(),
-            name: name.to_owned(),
-            field: field.to_owned(),
-        };
-        let member = |field: &&'static str| {
-            // Whether it is declared is asked where it is used.
-            let value = match secrets {
-                Some(secrets) => secrets.reference(named.value.at, whole(field))?,
-                None => Val::Null,
-            };
-            Ok(Entry {
-                key: (*field).to_owned(),
-                at: named.at,
-                value: Node::of(named.value.at, &value),
-            })
-        };
-        return parts.iter().map(member).collect();
-    }
-    let mut read = Vec::new();
-    for &part in parts {
-        let entry = fields.need(part)?;
-        if part != "username" && !is_secret(&entry.value) {
-            let what = format!("`authentication` by a {part} that is no secret");
-            return Err(DocumentError::not_supported(entry.value.at, what).expected(
-                "`${ $secrets.NAME }` or {file: PATH}, as a text would stand in the log",
-            ));
-        }
-        read.push(entry.clone());
-    }
-    fields.end()?;
-    Ok(read)
 }
 
 pub(super) fn is_secret(node: &Node) -> bool {

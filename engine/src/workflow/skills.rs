@@ -47,6 +47,7 @@ pub(super) fn read(
             output_schema: None,
             export_schema: None,
             timeout: None,
+            authorization: None,
             then: Flow::Continue,
             definition: value(entry)?,
             reads_time: TimeReads::default(),

@@ -29,6 +29,8 @@ pub(super) struct Tasks<'d> {
     pub functions: BTreeMap<&'d str, &'d Entry>,
     /// `use.authentications`.
     pub authentications: BTreeMap<&'d str, &'d Entry>,
+    /// What the call of the task at hand says of who it comes from.
+    pub authorization: Option<Template>,
     /// The workflows that it runs.
     pub workflows: BTreeSet<String>,
     /// `use.secrets`.
@@ -254,6 +256,7 @@ impl<'d> Tasks<'d> {
             .keep(kind)
             .unwrap_or_else(|| TaskKind::Set(Template::constant(Val::Null)));
         self.end(fields);
+        let authorization = self.authorization.take();
         let mut task = Task {
             name: entry.key.clone(),
             pointer,
@@ -269,6 +272,7 @@ impl<'d> Tasks<'d> {
             output_schema,
             export_schema,
             timeout,
+            authorization,
             then,
             definition: value(&entry.value)?,
             reads_time: TimeReads::default(),

@@ -9,7 +9,7 @@ use aos_engine::fault::{Code, Fault};
 use aos_engine::history;
 use aos_engine::machine::{Answer, Ended, Given, Waiting};
 use aos_engine::run::{Run, Turn};
-use aos_engine::skill::{About, Effect, Policy, Rate, Skill, Skills};
+use aos_engine::skill::{About, AtHand, Effect, Policy, Rate, Skill, Skills};
 use aos_engine::value::{Value, member};
 use aos_format::digest::{Digest, RunId};
 use aos_format::event::Event;
@@ -34,7 +34,7 @@ impl Effect for Dear {
     fn policy(&self, _: &Value) -> Policy {
         Policy::Retry
     }
-    fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
         self.0.fetch_add(1, Ordering::SeqCst);
         match n(request) {
             11.. => Err(Fault::new(Code::Http500, "no")),
@@ -101,7 +101,11 @@ fn answer_one(engine: &Engine, run: &mut Run, order: Order) -> Option<Ended> {
     // An effect waits for its INTENT.
     engine.log().flush().unwrap();
     let skills = engine.skills();
-    let answer = skills.perform(engine.resources(), "dear", &need.request, "k@l");
+    let answer = skills.perform(
+        "dear",
+        &need.request,
+        &AtHand::alone("k@l").on(engine.resources()),
+    );
     run.answer(Given::to(wait, Answer::Effect(answer)));
     None
 }
@@ -315,7 +319,7 @@ impl Effect for Rare {
     fn policy(&self, _: &Value) -> Policy {
         Policy::Retry
     }
-    fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(request.clone())
     }

@@ -6,7 +6,7 @@ use aos_engine::engine::{Begun, Engine};
 use aos_engine::fault::Fault;
 use aos_engine::machine::Verdict;
 use aos_engine::run::Turn;
-use aos_engine::skill::{Effect, Policy, Skill, Skills};
+use aos_engine::skill::{AtHand, Effect, Policy, Skill, Skills};
 use aos_engine::value::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,8 +25,8 @@ impl Effect for Outside {
     fn policy(&self, _: &Value) -> Policy {
         self.policy
     }
-    fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
-        assert!(wire_key.contains('@'));
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
+        assert!(hand.wire_key.contains('@'));
         self.calls.fetch_add(1, Ordering::SeqCst);
         if let Some(disk) = &self.crash {
             disk.crash_at(disk.ops() + 1);
@@ -158,7 +158,7 @@ impl Effect for Stops {
     fn policy(&self, _: &Value) -> Policy {
         Policy::Hold
     }
-    fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
         self.0.store(true, Ordering::SeqCst);
         self.1.fetch_add(1, Ordering::SeqCst);
         Ok(request.clone())
@@ -238,7 +238,7 @@ fn an_effect_that_panics_fails_its_own_run() {
         fn policy(&self, _: &Value) -> Policy {
             Policy::Retry
         }
-        fn perform(&self, _: &Value, _: &str) -> Result<Value, Fault> {
+        fn perform(&self, _: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
             panic!("planted")
         }
     }

@@ -8,7 +8,7 @@ use aos_engine::fault::Fault;
 use aos_engine::machine::{Answer, Control, Ended};
 use aos_engine::pool::{Job, Outcome, PoolOptions, run_all};
 use aos_engine::resource::Resources;
-use aos_engine::skill::{Effect, GivenUp, Policy, Skill, Skills};
+use aos_engine::skill::{AtHand, Effect, Policy, Skill, Skills};
 use aos_engine::value::Value;
 use aos_engine::workflow::Definition;
 use aos_format::digest::RunId;
@@ -28,19 +28,10 @@ impl Effect for Slow {
     fn policy(&self, _: &Value) -> Policy {
         Policy::Hold
     }
-    fn perform(&self, _: &Value, _: &str) -> Result<Value, Fault> {
-        panic!("it is asked with somebody who waits")
-    }
-    fn perform_until(
-        &self,
-        given_up: &GivenUp,
-        _: &Resources,
-        request: &Value,
-        _: &str,
-    ) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
         // Long enough that a test which waits for the answer fails by what it asserts and not by hanging.
         for _ in 0..100 {
-            if given_up.is_set() {
+            if hand.given_up.is_set() {
                 self.0.fetch_add(1, Ordering::SeqCst);
                 break;
             }
@@ -119,11 +110,9 @@ fn a_call_over_the_network_is_left_to_itself_when_nobody_waits() {
     let asked = http
         .request(&Value::from_json(url.as_bytes()).unwrap())
         .unwrap();
-    let given_up = GivenUp::default();
-    given_up.set();
-    let fault = skills
-        .perform_until(&given_up, &shared, "http_call", &asked, "k@l")
-        .unwrap_err();
+    let hand = AtHand::alone("k@l").on(&shared);
+    hand.given_up.set();
+    let fault = skills.perform("http_call", &asked, &hand).unwrap_err();
     assert_eq!(fault.detail, "nobody waits for the answer");
 }
 

@@ -7,7 +7,7 @@ use aos_engine::fault::{Code, Fault};
 use aos_engine::machine::{Answer, Control, Ended};
 use aos_engine::pool::{Job, Outcome, PoolOptions, run_all};
 use aos_engine::run::Turn;
-use aos_engine::skill::{Effect, Policy, Skill, Skills};
+use aos_engine::skill::{AtHand, Effect, Policy, Skill, Skills};
 use aos_engine::value::Value;
 use aos_format::digest::{Digest, RunId};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ impl Effect for Outside {
     fn policy(&self, _: &Value) -> Policy {
         Policy::Retry
     }
-    fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
         if request.as_str().contains("fail") {
             return Err(Fault::new(Code::Http503, "as asked"));
         }

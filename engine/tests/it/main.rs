@@ -5,6 +5,7 @@
     reason = "helpers of tests, too, stop at what must not happen"
 )]
 
+mod authorization;
 mod budget;
 mod bulk;
 mod crash;

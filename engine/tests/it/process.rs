@@ -6,6 +6,7 @@ use aos_engine::Error;
 use aos_engine::engine::{Begun, Engine, OnConflict, Request};
 use aos_engine::history::read_event;
 use aos_engine::machine::{Answer, Ended};
+use aos_engine::pool::{Job, PoolOptions, TAKEN_ON, run_all};
 use aos_engine::seed::RootSeed;
 use aos_engine::skill::Skills;
 use aos_engine::value::{Value, as_text, member};
@@ -231,6 +232,117 @@ fn runs_within_runs_cut_at_any_operation_end_the_same() {
             expected,
             "cut at {cut}"
         );
+    }
+}
+
+const BESIDE: &str = "
+  - go: { run: { await: false, workflow: { namespace: test, name: inner, input: { n: '${ .n }' } } } }
+  - on: { set: { was: '${ .n }' } }
+";
+
+fn beside(budget: Option<u64>) -> Request {
+    let outer = document("outer", "1.0.0", BESIDE);
+    Request {
+        budget,
+        ..request(&outer, "k", r#"{"n":3}"#, 7)
+    }
+}
+
+/// Drives what nobody drives to its end.
+fn drive_the_rest(engine: &Engine) {
+    for row in engine.log().open_runs().unwrap() {
+        if let Begun::Run(mut run) = engine.resume(row.run).unwrap() {
+            engine.drive(&mut run).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_workflow_that_nobody_waits_for_is_begun_and_driven_beside_its_caller() {
+    let disk = SimDisk::with_seed(1);
+    let engine = known(engine(&disk));
+    let options = PoolOptions {
+        workers: 1,
+        in_flight: 1,
+        effects: 1,
+        stop: Arc::default(),
+    };
+    let job = Job::Start {
+        tag: 5,
+        request: Box::new(beside(Some(9))),
+    };
+    let mut told = Vec::new();
+    run_all(&engine, std::iter::once(job), &options, |done| {
+        told.push((done.tag, done.output().map(ToString::to_string)));
+    })
+    .unwrap();
+    told.sort();
+    assert_eq!(
+        told[0],
+        (5, Some(r#"{"was":3}"#.into())),
+        "its output is its input"
+    );
+    assert_eq!((told.len(), told[1].0), (2, TAKEN_ON));
+    assert!(
+        told[1].1.as_ref().unwrap().contains(r#""n":300"#),
+        "{told:?}"
+    );
+    let rows = engine.log().runs(None, 10).unwrap();
+    let other = rows.iter().find(|row| row.key != "k").unwrap();
+    assert!(other.key.starts_with("beside/"), "{}", other.key);
+    // They divide what is left of the budget, as branches do.
+    let start = &engine.log().stream(StreamId::run(other.run), 1).unwrap()[0];
+    let Event::Start(start) = read_event(start).unwrap() else {
+        panic!()
+    };
+    assert!(
+        start.behaviour.contains(&"budget=4".to_owned()),
+        "{:?}",
+        start.behaviour
+    );
+}
+
+#[test]
+fn a_run_beside_its_caller_is_begun_once_wherever_it_is_cut() {
+    let whole = SimDisk::with_seed(4);
+    let engine_of_whole = known(engine(&whole));
+    let expected = finish(&engine_of_whole, &beside(None));
+    drive_the_rest(&engine_of_whole);
+    let ends = |engine: &Engine| {
+        let mut rows = engine.log().runs(None, 10).unwrap();
+        rows.sort_by_key(|row| row.run);
+        rows.into_iter()
+            .map(|row| (row.run, row.status, row.digest))
+            .collect::<Vec<_>>()
+    };
+    let all = ends(&engine_of_whole);
+    assert_eq!(all.len(), 2);
+    drop(engine_of_whole);
+    for cut in 1..=whole.ops() {
+        let disk = SimDisk::with_seed(4);
+        disk.crash_at(cut);
+        let log = aos_store::Log::open(
+            Arc::new(disk.clone()),
+            std::path::Path::new(LOG),
+            &options(),
+        );
+        let clock = aos_engine::clock::Clock {
+            fixed_ns: Some(1_700_000_000_000_000_000),
+            is_virtual: true,
+        };
+        // Whatever fails here fails because of the crash.
+        if let Ok((log, _)) = log
+            && let Ok(engine) = Engine::new(Arc::new(log), Arc::new(Skills::builtin()), clock)
+        {
+            let engine = known(engine);
+            if let Ok(Begun::Run(mut run)) = engine.start(&beside(None)) {
+                let _ = engine.drive(&mut run);
+            }
+        }
+        let engine = known(engine(&disk.crash_image(Cut::Subset(cut))));
+        assert_eq!(finish(&engine, &beside(None)), expected, "cut at {cut}");
+        drive_the_rest(&engine);
+        assert_eq!(ends(&engine), all, "cut at {cut}");
     }
 }
 

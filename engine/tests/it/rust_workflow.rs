@@ -92,7 +92,7 @@ mod held {
     use super::*;
     use aos_engine::fault::Fault;
     use aos_engine::machine::{Resolution, Verdict};
-    use aos_engine::skill::{Effect, Policy as Unknown, Skill, Skills};
+    use aos_engine::skill::{AtHand, Effect, Policy as Unknown, Skill, Skills};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -108,7 +108,7 @@ mod held {
         fn policy(&self, _: &Value) -> Unknown {
             Unknown::Hold
         }
-        fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
+        fn perform(&self, request: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
             self.calls.fetch_add(1, Ordering::SeqCst);
             if let Some(disk) = &self.crash {
                 disk.crash_at(disk.ops() + 1);

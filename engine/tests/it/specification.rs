@@ -10,7 +10,7 @@ use aos_engine::fault::{Code, Fault};
 use aos_engine::history::read_event;
 use aos_engine::machine::{Answer, Control, Ended};
 use aos_engine::run::Turn;
-use aos_engine::skill::{Effect, Policy, Skill, Skills};
+use aos_engine::skill::{AtHand, Effect, Policy, Skill, Skills};
 use aos_engine::value::{Value, as_text, member};
 use aos_engine::workflow::Definition;
 use aos_format::digest::Digest;
@@ -43,6 +43,11 @@ type Heard = &'static [(&'static str, &'static str)];
 const EXAMPLES: &[(&str, &str, Heard, End)] = &[
     // On a virtual clock nobody is in time.
     ("accumulate-room-readings", "{}", &[("my.home.sensors.temperature", r#"{"reading":1}"#), ("my.home.sensors.humidity", r#"{"reading":2}"#)], Faulted("TIMEOUT")),
+    ("authentication-bearer", r#"{"token":"t"}"#, &[], Done),
+    ("authentication-bearer-uri-format", r#"{"petId":1,"token":"t"}"#, &[], Done),
+    ("authentication-oauth2-secret", r#"{"petId":1}"#, &[], Done),
+    ("authentication-oidc-secret", r#"{"petId":1}"#, &[], Done),
+    ("authentication-reusable", r#"{"petId":1,"token":"t"}"#, &[], Done),
     ("call-custom-function-inline", "{}", &[], Done),
     ("call-http-endpoint-interpolation", r#"{"petId":1}"#, &[], Done),
     ("call-http-endpoint-interpolation-shorthand", r#"{"petId":1}"#, &[], Done),
@@ -96,7 +101,7 @@ impl Effect for Service {
     fn policy(&self, _: &Value) -> Policy {
         Policy::Retry
     }
-    fn perform(&self, request: &Value, _: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
         for (end, code) in [("/404", Code::Http404), ("/503", Code::Http503)] {
             if request.as_str().contains(end) {
                 return Err(Fault::new(code, "as asked"));
@@ -117,8 +122,8 @@ impl Effect for Again {
     fn policy(&self, _: &Value) -> Policy {
         Policy::Retry
     }
-    fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
-        self.0.perform(request, wire_key)
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
+        self.0.perform(request, hand)
     }
 }
 

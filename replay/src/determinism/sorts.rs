@@ -4,7 +4,7 @@ use super::Subject;
 use crate::error::Error;
 use aos_engine::fault::Fault;
 use aos_engine::seed::Stream;
-use aos_engine::skill::{Effect, Policy, Pure, Skill, Skills};
+use aos_engine::skill::{AtHand, Effect, Policy, Pure, Skill, Skills};
 use aos_engine::value::Value;
 use aos_engine::workflow::Definition;
 use std::sync::Arc;
@@ -118,7 +118,7 @@ impl Effect for Outside {
         Policy::Retry
     }
 
-    fn perform(&self, _request: &Value, _wire_key: &str) -> Result<Value, Fault> {
+    fn perform(&self, _request: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
         let answer = match (self.in_words, number % 2) {
             (false, _) => format!("{{\"number\":{number}}}"),

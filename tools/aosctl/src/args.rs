@@ -268,7 +268,8 @@ pub struct Resume {
     /// Log
     #[arg(value_name = "LOG")]
     pub log: PathBuf,
-    /// One run: its id, the first 6 or more digits of it, or its key; all open runs by default
+    /// One run: its id, the first 6 or more digits of it, or its key; all open runs by default. Where another process
+    /// has the log open, that one goes on with the run
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
     /// What drives the runs.

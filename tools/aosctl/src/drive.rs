@@ -18,8 +18,9 @@ use std::sync::Arc;
 
 /// Runs in memory for each worker: enough that none waits for another's disk.
 const IN_FLIGHT_A_WORKER: usize = 64;
-/// Effects at a time.
+/// Effects at a time, and of a command that is about one run.
 const EFFECTS: usize = 32;
+const EFFECTS_OF_ONE: usize = 8;
 
 impl Driving {
     /// The clock that runs see.
@@ -60,7 +61,8 @@ impl Driving {
         PoolOptions {
             workers,
             in_flight,
-            effects: EFFECTS.min(in_flight),
+            // The branches of one run have effects in flight together too.
+            effects: EFFECTS.min(in_flight.max(EFFECTS_OF_ONE)),
             stop: stop.flag(),
         }
     }

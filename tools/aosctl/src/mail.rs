@@ -1,4 +1,4 @@
-//! Letters to the process that drives the runs of a log: how `cancel`, `suspend` and `event send` reach a run while the log is
+//! Letters to the process that drives the runs of a log: how `cancel`, `suspend`, `resume` and `event send` reach a run while the log is
 //! open for writing elsewhere.
 //!
 //! ```text
@@ -217,7 +217,11 @@ fn deliver(log: &Path, engine: &Engine, path: &Path) -> Option<Value> {
         _ => return None,
     };
     let run = RunId::from_hex(part("run")?)?;
+    let goes_on = matches!(answer, Answer::Control(Control::Resume, _));
     let told = engine.bring(run, answer).and_then(|told| {
+        if goes_on {
+            engine.take_on(run);
+        }
         if let Signalled::Taken(ticket) = &told {
             engine.log().wait(ticket.clone())?;
         }

@@ -51,7 +51,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Exit {
-    let cli = match args::Cli::try_parse() {
+    let given = command::check::form_of_drawing(std::env::args_os());
+    let cli = match args::Cli::try_parse_from(given) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };

@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::output::{Cell, Object, Output, talk};
 use aos_engine::machine::Ended;
-use aos_engine::pool::{Done, Outcome};
+use aos_engine::pool::{Done, Outcome, TAKEN_ON};
 use aos_format::digest::{Digest, RunId, log_digest};
 use aos_format::offset::Offset;
 use indicatif::ProgressBar;
@@ -136,6 +136,7 @@ impl<'o> Tally<'o> {
 
     /// A job is done.
     pub fn done(&mut self, done: Done) -> Result<(), Failure> {
+        let asked = done.tag < TAKEN_ON;
         let name = self.names.remove(&done.tag).unwrap_or_default();
         self.bar
             .set_message(format!("{} runs", self.runs.len() + 1));
@@ -190,7 +191,7 @@ impl<'o> Tally<'o> {
             self.out.json_line(&named.and(row.clone()).and(counts))?;
             self.out.flush()?;
         }
-        if let Some(single) = &mut self.single {
+        if let Some(single) = self.single.as_mut().filter(|_| asked) {
             *single = Some(row);
         }
         Ok(())

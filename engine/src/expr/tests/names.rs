@@ -66,7 +66,6 @@ fn functions_that_are_not_deterministic_are_refused_by_name_and_place() {
         "tobytes",
         "j0",
         "$secrets",
-        "$authorization",
         "modulemeta",
         "builtins",
         // Wherever they hide.

@@ -5,7 +5,7 @@
 //! outcome is held.
 
 use super::super::arguments::{Arguments, describe, short};
-use super::super::{About, Effect, Latency, Policy, Retry};
+use super::super::{About, AtHand, Effect, Latency, Policy, Retry};
 use super::answer;
 use super::request::{Request, percent_encode};
 use super::{FAILS, HttpCall};
@@ -328,15 +328,15 @@ impl Effect for OpenApiCall {
         sent.map_or_else(|_| Vec::new(), |sent| sent.secrets())
     }
 
-    fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
         let call = Call::read(request)?;
-        let document = self.0.exchange(&call.fetch()?, wire_key, &[])?;
+        let document = self.0.exchange(&call.fetch()?, hand.wire_key, &[])?;
         let document = crate::workflow::tree(&document.body).ok_or_else(|| {
             let why = "openapi_call: the document is neither JSON nor YAML without anchors";
             Fault::new(Code::SchemaError, why)
         })?;
         let request = call.operation(&document)?;
-        let answer = self.0.exchange(&request, wire_key, &[])?;
+        let answer = self.0.exchange(&request, hand.wire_key, &[])?;
         let output = answer::output(&request, answer.status, &answer.headers, &answer.body);
         output
             .map_err(|fault| answer.scrubber.fault(fault))
@@ -386,7 +386,7 @@ mod tests {
         let skill = OpenApiCall::new();
         let request = skill.request(&Value::from_json(arguments.as_bytes()).unwrap())?;
         assert_eq!(skill.request(&request).unwrap(), request);
-        skill.perform(&request, "k")
+        skill.perform(&request, &AtHand::alone("k"))
     }
 
     #[test]

@@ -3,12 +3,10 @@
 use super::super::Policy;
 use super::super::arguments::{Arguments, describe, short};
 use super::TIMEOUT_MS_MAX;
-use super::oauth2::Grant;
-use crate::fault::{Code, Fault};
+use super::auth::{self, Auth};
+use crate::fault::Fault;
 use crate::secret::{Secret, SecretRef};
 use crate::value::{Val, Value, as_text, object, text};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use ureq::http::{HeaderName, HeaderValue, Uri};
 
 /// Headers that AOS or the connection sets; naming them in arguments would let the two disagree.
@@ -39,13 +37,13 @@ const HEADERS_SECRET: [&str; 8] = [
 pub(super) const INPUT: &str = r#"{
   "type": "object",
   "properties": {
-    "method": {"type": "string", "description": "GET by default"},
+    "method": {"type": "string", "pattern": "^(?i:DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT|TRACE)$", "description": "GET by default"},
     "endpoint": {"anyOf": [{"type": "string"}, {"type": "object", "required": ["uri"]}]},
     "uri": {"type": "string"},
     "url": {"type": "string"},
     "headers": {"type": ["object", "null"]},
     "query": {"type": ["object", "null"]},
-    "authentication": {"type": ["object", "null"], "description": "{\"basic\": {\"username\", \"password\"}} {\"bearer\": {\"token\"}} or {\"oauth2\": {\"endpoint\", \"id\", \"secret\", \"authentication\", \"scope\", \"audience\"}}; password, token and secret are secrets"},
+    "authentication": {"type": ["object", "null"], "description": "{\"basic\": {\"username\", \"password\"}}, {\"digest\": {\"username\", \"password\"}}, {\"bearer\": {\"token\"}}, {\"oauth2\": {\"endpoint\", …}} or {\"oidc\": {\"authority\", …}}, the last two with \"id\", \"secret\", \"authentication\", \"grant\", \"scope\", \"audience\", or \"use\" alone; password, token and secret are secrets, or {\"data\": TEXT} that the log may show"},
     "body": {"description": "JSON, or text where the headers say so"},
     "output": {"enum": ["raw", "content", "response"]},
     "redirect": {"type": "boolean"},
@@ -150,62 +148,6 @@ pub(super) enum HeaderText {
     Secret(SecretRef),
 }
 
-/// How a request says who it comes from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Auth {
-    /// RFC 7617.
-    Basic {
-        username: HeaderText,
-        password: SecretRef,
-    },
-    /// RFC 6750.
-    Bearer { token: SecretRef },
-    /// RFC 6749: a token that is fetched first.
-    Token(Box<Grant>),
-}
-
-impl Auth {
-    /// The value of `authorization`, and the secrets in it.
-    pub(super) fn resolve(&self) -> Result<(String, Vec<Secret>), Fault> {
-        match self {
-            Auth::Bearer { token } => {
-                let secret = token.resolve()?;
-                Ok((
-                    secret.prefixed(&format!("Bearer {}", token.prefix))?,
-                    vec![secret],
-                ))
-            }
-            Auth::Basic { username, password } => {
-                let (user, secret) = username.resolve()?;
-                let word = password.resolve()?;
-                let mut pair = format!("{user}:{}", password.prefix).into_bytes();
-                pair.extend_from_slice(word.bytes());
-                let header = format!("Basic {}", STANDARD.encode(&pair));
-                let secrets = [word, Secret::of(&pair)].into_iter().chain(secret);
-                Ok((header, secrets.collect()))
-            }
-            Auth::Token(_) => {
-                let why = "a token is fetched by the call that needs it";
-                Err(Fault::new(Code::InvalidInput, why))
-            }
-        }
-    }
-
-    fn value(&self) -> Val {
-        match self {
-            Auth::Bearer { token } => object([("bearer", object([("token", token.value())]))]),
-            Auth::Basic { username, password } => {
-                let pair = [
-                    ("password", password.value()),
-                    ("username", username.value()),
-                ];
-                object([("basic", object(pair))])
-            }
-            Auth::Token(grant) => object([("oauth2", grant.value())]),
-        }
-    }
-}
-
 /// A checked request.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -233,7 +175,7 @@ impl Request {
         let uri = uri(&mut given)?;
         let headers = headers(&mut given)?;
         let query = query(&mut given)?;
-        let auth = authentication(&mut given)?;
+        let auth = auth::read(&mut given)?;
         if auth.is_some() && headers.iter().any(|(name, _)| name == "authorization") {
             return Err(given.wrong(
                 "authentication",
@@ -311,22 +253,9 @@ impl Request {
 
     /// The secrets that it is sent with.
     pub(super) fn secrets(&self) -> Vec<SecretRef> {
-        let mut texts: Vec<&HeaderText> = self.headers.iter().map(|(_, value)| value).collect();
-        let mut secrets = Vec::new();
-        match &self.auth {
-            Some(Auth::Basic { username, password }) => {
-                texts.push(username);
-                secrets.push(password.clone());
-            }
-            Some(Auth::Bearer { token }) => secrets.push(token.clone()),
-            Some(Auth::Token(grant)) => secrets.extend(grant.secrets()),
-            None => {}
-        }
-        secrets.extend(texts.into_iter().filter_map(|text| match text {
-            HeaderText::Secret(at) => Some(at.clone()),
-            HeaderText::Plain(_) => None,
-        }));
-        secrets
+        let texts = self.headers.iter().filter_map(|(_, value)| value.secret());
+        let auth = self.auth.iter().flat_map(Auth::secrets);
+        texts.cloned().chain(auth).collect()
     }
 
     /// The URI with the query appended.
@@ -345,11 +274,12 @@ impl Request {
         full
     }
 
-    /// Whether a header besides `authorization` holds a secret.
-    pub(super) fn has_secret_header(&self) -> bool {
-        let secret = |value: &HeaderText| matches!(value, HeaderText::Secret(_));
+    /// Whether what is sent is for the origin that the document names: a header besides `authorization` holds a secret, or a
+    /// challenge is answered.
+    pub(super) fn keeps_to_origin(&self) -> bool {
         let mut headers = self.headers.iter();
-        headers.any(|(name, value)| name != "authorization" && secret(value))
+        matches!(self.auth, Some(Auth::Digest(_)))
+            || headers.any(|(name, value)| name != "authorization" && value.secret().is_some())
     }
 
     pub(super) fn has_header(&self, name: &str) -> bool {
@@ -469,7 +399,15 @@ fn headers(given: &mut Arguments<'_>) -> Result<Vec<(String, HeaderText)>, Fault
 }
 
 impl HeaderText {
-    fn value(&self) -> Val {
+    /// The secret that it is.
+    pub(super) fn secret(&self) -> Option<&SecretRef> {
+        match self {
+            HeaderText::Plain(_) => None,
+            HeaderText::Secret(at) => Some(at),
+        }
+    }
+
+    pub(super) fn value(&self) -> Val {
         match self {
             HeaderText::Plain(value) => text(value),
             HeaderText::Secret(at) => at.value(),
@@ -485,54 +423,6 @@ impl HeaderText {
                 Ok((secret.prefixed(&at.prefix)?, Some(secret)))
             }
         }
-    }
-}
-
-/// `{"basic": {"username", "password"}}` or `{"bearer": {"token"}}`; what lets somebody in is a secret.
-fn authentication(given: &mut Arguments<'_>) -> Result<Option<Auth>, Fault> {
-    const EXPECTED: &str =
-        "{\"basic\": {\"username\", \"password\"}}, {\"bearer\": {\"token\"}} or {\"oauth2\": {…}}";
-    let value = match given.maybe("authentication") {
-        None | Some(Val::Null) => return Ok(None),
-        Some(value) => value,
-    };
-    let wrong = || given.wrong("authentication", EXPECTED, &describe(value));
-    let Val::Obj(fields) = value else {
-        return Err(wrong());
-    };
-    let (Some((scheme, Val::Obj(parts))), 1) = (fields.iter().next(), fields.len()) else {
-        return Err(wrong());
-    };
-    let secret = |name: &str| {
-        parts
-            .get(&text(name))
-            .and_then(SecretRef::read)
-            .ok_or_else(|| {
-                let place = format!("authentication/{name}");
-                given.wrong(&place, "a secret, as a text would stand in the log", "none")
-            })
-    };
-    match (as_text(scheme), parts.len()) {
-        (Some("oauth2"), _) => {
-            let parts = Val::Obj(parts.clone());
-            Ok(Some(Auth::Token(Box::new(Grant::read(given, &parts)?))))
-        }
-        (Some("bearer"), 1) => Ok(Some(Auth::Bearer {
-            token: secret("token")?,
-        })),
-        (Some("basic"), 2) => {
-            let username = match parts.get(&text("username")) {
-                Some(value) => match (SecretRef::read(value), as_text(value)) {
-                    (Some(at), _) => HeaderText::Secret(at),
-                    (None, Some(name)) if !name.contains(':') => HeaderText::Plain(name.into()),
-                    _ => return Err(wrong()),
-                },
-                None => return Err(wrong()),
-            };
-            let password = secret("password")?;
-            Ok(Some(Auth::Basic { username, password }))
-        }
-        _ => Err(wrong()),
     }
 }
 

@@ -12,13 +12,15 @@ struct Server {
 impl Server {
     /// One answer for each connection; afterwards the port is closed. An empty answer closes the connection without one.
     fn new(answers: &[&[u8]]) -> Server {
+        Server::with(|_| answers.iter().map(|answer| answer.to_vec()).collect())
+    }
+
+    /// The same with answers that know where it is.
+    fn with(answers: impl FnOnce(&str) -> Vec<Vec<u8>>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (keep, answers) = (
-            seen.clone(),
-            answers.iter().map(|a| a.to_vec()).collect::<Vec<_>>(),
-        );
+        let (keep, answers) = (seen.clone(), answers(&format!("http://{address}")));
         std::thread::spawn(move || {
             for answer in answers {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -94,7 +96,7 @@ fn call(server: &Server, arguments: &str) -> Result<String, Fault> {
         .request(&json(&arguments.replace('$', &server.uri(""))))
         .unwrap();
     skill
-        .perform(&request, "wire-key-1")
+        .perform(&request, &AtHand::alone("wire-key-1"))
         .map(|output| show(&output))
 }
 
@@ -522,6 +524,240 @@ fn a_token_is_fetched_by_the_call_that_needs_it_and_never_told() {
 }
 
 #[test]
+fn what_a_document_computes_lets_in_too_and_stands_in_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    std::fs::write(&path, "s3cret-word").unwrap();
+    let echo = answer("200 OK", b"t0k");
+    let server = Server::new(&[
+        &echo,
+        &answer("200 OK", b"u:s3cret-word dTpzM2NyZXQtd29yZA=="),
+    ]);
+    let bearer = r#"{"url":"$/","authentication":{"bearer":{"token":{"data":"t0k"}}}}"#;
+    // It is data: nobody masks it.
+    assert_eq!(call(&server, bearer).unwrap(), "\"t0k\"");
+    assert!(server.seen()[0].contains("authorization: Bearer t0k\r\n"));
+    let recorded = record(&bearer.replace('$', "http://a"));
+    assert!(
+        recorded.contains(r#"{"bearer":{"token":{"data":"t0k"}}}"#),
+        "{recorded}"
+    );
+    assert_eq!(record(&recorded), recorded);
+    let basic = format!(
+        r#"{{"url":"$/","authentication":{{"basic":{{"username":"u","password":{{"file":"{}"}}}}}}}}"#,
+        path.display()
+    );
+    // The last characters hold bits of what may come behind.
+    assert_eq!(call(&server, &basic).unwrap(), "\"[secret] [secret]A==\"");
+    for wrong in [
+        r#"{"bearer":{"token":"t"}}"#,
+        r#"{"bearer":{"token":{"data":1}}}"#,
+        r#"{"bearer":{"token":{"data":"a","x":1}}}"#,
+        r#"{"bearer":{"token":{"data":"a\nb"}}}"#,
+        r#"{"digest":{"username":"u"}}"#,
+        r#"{"basic":{"username":"a:b","password":{"data":"x"}}}"#,
+        r#"{"bearer":{},"basic":{}}"#,
+        r#"{"other":{}}"#,
+        "{}",
+    ] {
+        let detail = refusal(&format!(r#"{{"url":"http://a","authentication":{wrong}}}"#));
+        assert!(
+            detail.contains("field `authentication"),
+            "{wrong}: {detail}"
+        );
+    }
+}
+
+#[test]
+fn a_challenge_is_answered_once_and_at_its_own_origin() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    std::fs::write(&path, "Circle of Life").unwrap();
+    let challenge = answer(
+        "401 No\r\nWWW-Authenticate: Basic realm=\"x\"\r\nWWW-Authenticate: Digest realm=\"r\", qop=\"auth\", algorithm=SHA-256, nonce=\"n1\", opaque=\"o\"",
+        b"",
+    );
+    let elsewhere = Server::new(&[&answer("200 OK", b"there")]);
+    let away = answer(
+        &format!("302 Found\r\nLocation: {}", elsewhere.uri("/")),
+        b"",
+    );
+    let server = Server::new(&[
+        &challenge,
+        &answer("200 OK", b"Circle of Life, you are in"),
+        &challenge,
+        &challenge,
+        &answer("401 No\r\nWWW-Authenticate: Negotiate", b""),
+        &challenge,
+        &away,
+    ]);
+    let with = |more: &str| {
+        format!(
+            r#"{{"method":"post","body":1,"url":"$/dir?a=b","authentication":{{"digest":{{"username":"Mufasa","password":{{"file":"{}"}}}}}}{more}}}"#,
+            path.display()
+        )
+    };
+    assert_eq!(
+        call(&server, &with("")).unwrap(),
+        "\"[secret], you are in\""
+    );
+    let seen = server.seen();
+    assert!(!seen[0].contains("authorization:"), "{}", seen[0]);
+    let said = seen[1]
+        .lines()
+        .find(|line| line.starts_with("authorization: Digest "))
+        .unwrap();
+    for part in [
+        r#"username="Mufasa""#,
+        r#"uri="/dir?a=b""#,
+        "qop=auth",
+        r#"nonce="n1""#,
+        r#"opaque="o""#,
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(
+        seen[1].ends_with("\r\n\r\n1"),
+        "the body is sent again: {}",
+        seen[1]
+    );
+    let recorded = record(&with("").replace('$', "http://a"));
+    assert!(!recorded.contains("Circle"), "{recorded}");
+    assert_eq!(record(&recorded), recorded);
+    // A wrong password is challenged again: that is the answer. So it is where nobody can answer.
+    for _ in 0..2 {
+        let fault = call(&server, &with("")).unwrap_err();
+        assert_eq!((fault.code, fault.status), (Code::Http400, 401));
+    }
+    let fault = call(&server, &with(r#","redirect":true"#)).unwrap_err();
+    assert!(fault.detail.contains("does not go"), "{fault:?}");
+    assert_eq!((server.seen().len(), elsewhere.seen().len()), (7, 0));
+}
+
+#[test]
+fn an_authority_says_where_it_gives_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    std::fs::write(&path, "client-s3cret").unwrap();
+    let granted = answer("200 OK", br#"{"access_token":"t0ken-of-the-day"}"#);
+    let tokens = Server::new(&[&granted]);
+    let configuration = |issuer: &str, endpoint: &str| {
+        let body = format!(r#"{{"issuer":"{issuer}","token_endpoint":"{endpoint}"}}"#);
+        answer("200 OK", body.as_bytes())
+    };
+    let at = tokens.uri("/t");
+    // The issuer is the authority that was asked, so its answers are made when its address is known.
+    let server = Server::with(|own| {
+        vec![
+            configuration(&format!("{own}/realm/"), &at),
+            answer("200 OK", b"you are t0ken-of-the-day"),
+            configuration("http://other", &at),
+            answer("200 OK", br#"{"issuer":"x"}"#),
+            configuration(&format!("{own}/realm"), "ftp://a"),
+            answer("200 OK", b"<html>"),
+            answer("404 No", b""),
+        ]
+    });
+    let asked = format!(
+        r#"{{"method":"post","url":"$/pay","authentication":{{"oidc":{{"authority":"$/realm","id":"me","secret":{{"file":"{}"}}}}}}}}"#,
+        path.display()
+    );
+    assert_eq!(call(&server, &asked).unwrap(), r#""you are [secret]""#);
+    let seen = server.seen();
+    assert!(
+        seen[0].starts_with("GET /realm/.well-known/openid-configuration "),
+        "{}",
+        seen[0]
+    );
+    assert!(tokens.seen()[0].contains("client_secret=client-s3cret"));
+    assert!(seen[1].contains("authorization: Bearer t0ken-of-the-day"));
+    let recorded = record(&asked.replace('$', "http://a"));
+    assert!(!recorded.contains("s3cret"), "{recorded}");
+    assert_eq!(record(&recorded), recorded);
+    for words in [
+        "no token: the configuration is that of another issuer",
+        "no token: the configuration is that of another issuer",
+        "no token: the configuration's `token_endpoint` is no URI",
+        "no token: the configuration is no JSON",
+        "no token: GET was answered with status 404",
+    ] {
+        let fault = call(&server, &asked).unwrap_err();
+        assert!(fault.detail.starts_with(words), "{fault:?}");
+    }
+    let leads = oauth2::discovered(
+        "https://a/",
+        br#"{"issuer":"https://a","token_endpoint":"http://a/t"}"#,
+    );
+    assert!(leads.unwrap_err().detail.ends_with("from https to http"));
+}
+
+#[test]
+fn a_token_is_granted_in_the_name_of_somebody_and_by_a_policy_that_is_a_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let granted = answer("200 OK", br#"{"access_token":"t0ken-of-the-day"}"#);
+    let fine = answer("200 OK", b"fine");
+    let server = Server::new(&[
+        &granted,
+        &fine,
+        &granted,
+        &fine,
+        &granted,
+        &answer("200 OK", b"w0rd-of-a-user and t0ken-of-the-day"),
+    ]);
+    let with = |terms: &str| {
+        format!(
+            r#"{{"url":"$/","authentication":{{"oauth2":{{"endpoint":"$/t","id":"me",{terms}}}}}}}"#
+        )
+    };
+    let password = with(
+        r#""authentication":"none","grant":"password","username":"u","password":{"data":"w"},"encoding":"application/json","audience":["a","b"]"#,
+    );
+    call(&server, &password).unwrap();
+    assert!(
+        server.seen()[0].ends_with(r#"{"audience":["a","b"],"client_id":"me","grant_type":"password","password":"w","username":"u"}"#),
+        "{}",
+        server.seen()[0]
+    );
+    let exchange = with(
+        r#""authentication":"none","grant":"urn:ietf:params:oauth:grant-type:token-exchange","subject":{"token":{"data":"s"},"type":"urn:x"},"actor":{"token":{"data":"a"},"type":"urn:y"}"#,
+    );
+    call(&server, &exchange).unwrap();
+    assert!(
+        server.seen()[2].ends_with("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&client_id=me&subject_token=s&subject_token_type=urn%3Ax&actor_token=a&actor_token_type=urn%3Ay"),
+        "{}",
+        server.seen()[2]
+    );
+    for asked in [&password, &exchange] {
+        let recorded = record(&asked.replace('$', "http://a"));
+        assert_eq!(record(&recorded), recorded);
+    }
+    let policy = r#"{"authority":"$","endpoints":{"token":"/at"},"grant":"password","client":{"id":"me","secret":"client-s3cret"},"username":"somebody","password":"w0rd-of-a-user","scopes":["x","y"]}"#;
+    std::fs::write(&path, policy.replace('$', &server.uri(""))).unwrap();
+    let kept = format!(
+        r#"{{"url":"$/","authentication":{{"oauth2":{{"use":{{"file":"{}"}}}}}}}}"#,
+        path.display()
+    );
+    assert_eq!(call(&server, &kept).unwrap(), r#""[secret] and [secret]""#);
+    let asked = &server.seen()[4];
+    assert!(asked.starts_with("POST /at "), "{asked}");
+    assert!(
+        asked.ends_with(
+            "client_secret=client-s3cret&username=somebody&password=w0rd-of-a-user&scope=x%20y"
+        ),
+        "{asked}"
+    );
+    let recorded = record(&kept.replace('$', "http://a"));
+    assert_eq!(record(&recorded), recorded);
+    for wrong in ["no json", "{}", r#"{"authority":"x"}"#] {
+        std::fs::write(&path, wrong).unwrap();
+        let fault = call(&server, &kept).unwrap_err();
+        assert_eq!(fault.code, Code::PermissionDenied);
+        assert!(!fault.detail.contains("authority"), "{fault:?}");
+    }
+}
+
+#[test]
 fn a_refused_connection_is_told_without_its_address() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -532,7 +768,7 @@ fn a_refused_connection_is_told_without_its_address() {
             r#"{{"method":"post","url":"http://{address}/"}}"#
         )))
         .unwrap();
-    let fault = skill.perform(&request, "k").unwrap_err();
+    let fault = skill.perform(&request, &AtHand::alone("k")).unwrap_err();
     assert_eq!(
         (fault.code, fault.detail.as_str()),
         (Code::ConnectionRefused, "POST: the connection was refused")
@@ -545,7 +781,7 @@ fn a_host_that_does_not_resolve_is_told_as_such() {
     let skill = HttpCall::new();
     let request = format!(r#"{{"url":"http://{}.invalid/"}}"#, "a".repeat(64));
     let request = skill.request(&json(&request)).unwrap();
-    let fault = skill.perform(&request, "k").unwrap_err();
+    let fault = skill.perform(&request, &AtHand::alone("k")).unwrap_err();
     assert_eq!(
         (fault.code, fault.detail.as_str()),
         (Code::DnsFailure, "GET: the host name did not resolve")
@@ -563,7 +799,7 @@ fn a_silent_server_is_a_timeout() {
             listener.local_addr().unwrap()
         )))
         .unwrap();
-    let fault = skill.perform(&request, "k").unwrap_err();
+    let fault = skill.perform(&request, &AtHand::alone("k")).unwrap_err();
     assert_eq!(
         (fault.code, fault.detail.as_str()),
         (Code::Timeout, "GET: no complete answer within 50 ms")
@@ -623,12 +859,17 @@ fn a_record_from_a_damaged_log_is_refused_and_nothing_is_sent() {
     let good = json(&record(&format!(r#"{{"url":"{}"}}"#, server.uri("/"))));
     for bad in ["null", "[]", r#"{"method":"GET"}"#, r#"{"uri":7}"#] {
         assert_eq!(
-            HttpCall::new().perform(&json(bad), "k").unwrap_err().code,
+            HttpCall::new()
+                .perform(&json(bad), &AtHand::alone("k"))
+                .unwrap_err()
+                .code,
             Code::InvalidInput,
             "{bad}"
         );
     }
-    let fault = HttpCall::new().perform(&good, "bad\r\nkey").unwrap_err();
+    let fault = HttpCall::new()
+        .perform(&good, &AtHand::alone("bad\r\nkey"))
+        .unwrap_err();
     assert_eq!(
         fault.code,
         Code::InvalidInput,
@@ -696,7 +937,7 @@ fn a_request_has_a_limit_of_its_own() {
     let skill = HttpCall::new();
     let request = skill.request(&json(&arguments)).unwrap();
     assert!(show(&request).contains(r#""timeout_ms":40"#));
-    let fault = skill.perform(&request, "k").unwrap_err();
+    let fault = skill.perform(&request, &AtHand::alone("k")).unwrap_err();
     assert_eq!(
         (fault.code, fault.detail.as_str()),
         (Code::Timeout, "GET: no complete answer within 40 ms")
@@ -713,7 +954,7 @@ fn connections_are_kept_for_what_may_be_repeated_only() {
         let arguments = format!(r#"{{"method":"{method}","url":"{}/"}}"#, server.base());
         let request = skill.request(&json(&arguments)).unwrap();
         for _ in 0..3 {
-            skill.perform(&request, "k").unwrap();
+            skill.perform(&request, &AtHand::alone("k")).unwrap();
         }
         let seen = server.seen();
         let last = seen.iter().map(|asked| asked.connection).max().unwrap();

@@ -10,7 +10,7 @@
 //! message whose outcome is unknown is sent again, as its id tells the receiver that it is the same.
 
 use super::request::Request;
-use super::{HttpCall, Policy};
+use super::{AtHand, HttpCall, Policy};
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
 use crate::secret::{Secret, SecretRef};
@@ -176,10 +176,10 @@ impl Effect for WebhookSend {
         Message::read(request).map_or_else(|_| Vec::new(), |message| message.secrets)
     }
 
-    fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
         let message = Message::read(request)?;
         let body = message.request.wire_body().unwrap_or_default();
-        let id = message_id(wire_key);
+        let id = message_id(hand.wire_key);
         let seconds = Clock::wall_ns() / 1_000_000_000;
         let mut headers = vec![
             ("webhook-id", id.clone()),
@@ -193,7 +193,7 @@ impl Effect for WebhookSend {
                 .collect::<Result<_, Fault>>()?;
             headers.push(("webhook-signature", signatures.join(" ")));
         }
-        let answer = self.0.exchange(&message.request, wire_key, &headers);
+        let answer = self.0.exchange(&message.request, hand.wire_key, &headers);
         // A repetition has the same id: where HTTP alone would have to hold, it may be sent again.
         let answer = answer.map_err(|fault| match fault.code {
             Code::UnknownOutcome => Fault::new(Code::Http503, fault.detail),
@@ -284,7 +284,10 @@ mod tests {
             "a record is its own record"
         );
         assert_eq!(
-            skill.perform(&request, "key@log").unwrap().as_str(),
+            skill
+                .perform(&request, &AtHand::alone("key@log"))
+                .unwrap()
+                .as_str(),
             r#"{"status":200}"#
         );
         let seen = server.seen();
@@ -308,7 +311,7 @@ mod tests {
         let skill = WebhookSend::new();
         let arguments = format!(r#"{{"url":"{}/","payload":1}}"#, server.base());
         let request = skill.request(&json(&arguments)).unwrap();
-        let fault = skill.perform(&request, "k").unwrap_err();
+        let fault = skill.perform(&request, &AtHand::alone("k")).unwrap_err();
         assert_eq!(fault.code, Code::Http503);
         assert_eq!(server.seen()[0].header("webhook-signature"), None);
         for (bad, field) in [

@@ -67,6 +67,8 @@ fn whoever_derives_something_from_a_secret_is_refused() {
         "call: x\n    with: {x: §'${ [$secrets.token] }'}",
         "call: x\n    with: {x: §'${ \"a\" + \"b\" | . + $secrets.token }'}",
         "call: x\n    with: {x: §'${ $secrets.login.a.b }'}",
+        "call: http\n    with: {method: post, endpoint: 'http://a/', body: {password: §'${ $secrets.token }'}}",
+        "call: http\n    with: {method: get, endpoint: 'http://a/', query: {key: §'${ $secrets.token }'}}",
         "emit: {event: {with: {source: 'http://a', type: a, data: §'${ $secrets.token }'}}}",
     ] {
         let error = refused(&format!("{HEAD}{USE}do:\n- a:\n    {place}\n"));
@@ -117,13 +119,25 @@ fn an_authentication_is_one_of_the_documents_or_stands_where_it_is_used() {
         assert_eq!(Value::from_val(found).unwrap().as_str(), expected);
         assert!(member(member(with.val(), "endpoint").unwrap(), "authentication").is_none());
     }
+    let data = with("authentication: {digest: {username: '${ .u }', password: 'x${ .p }'}}");
+    let found = member(data.val(), "authentication").unwrap();
+    assert_eq!(
+        Value::from_val(found).unwrap().as_str(),
+        r#"{"digest":{"password":{"data":"xnull"},"username":null}}"#
+    );
+    let kept = with("authentication: {oidc: {use: login}}");
+    let found = member(kept.val(), "authentication").unwrap();
+    assert_eq!(
+        Value::from_val(found).unwrap().as_str(),
+        r#"{"oidc":{"use":{"file":"/run/secrets/login"}}}"#
+    );
     let granted = with(
         "authentication: {oauth2: {authority: 'http://a/', grant: client_credentials, client: {id: me, secret: '${ $secrets.token }'}, scopes: [a, b], audiences: [x]}}",
     );
     let found = member(granted.val(), "authentication").unwrap();
     assert_eq!(
         Value::from_val(found).unwrap().as_str(),
-        r#"{"oauth2":{"audience":["x"],"endpoint":"http://a/oauth2/token","id":"me","scope":"a b","secret":{"file":"/run/secrets/token"}}}"#
+        r#"{"oauth2":{"audience":["x"],"endpoint":"http://a/oauth2/token","grant":"client_credentials","id":"me","scope":"a b","secret":{"file":"/run/secrets/token"}}}"#
     );
     for (http, words) in [
         (
@@ -131,7 +145,7 @@ fn an_authentication_is_one_of_the_documents_or_stands_where_it_is_used() {
             "a token that is no secret",
         ),
         (
-            "authentication: {basic: {username: u, password: §'${ .p }'}}",
+            "authentication: {digest: {username: u, password: §p}}",
             "a password that is no secret",
         ),
         (
@@ -139,8 +153,8 @@ fn an_authentication_is_one_of_the_documents_or_stands_where_it_is_used() {
             "`oauth2` lacks the property `authority`",
         ),
         (
-            "authentication: {oauth2: {authority: 'http://a', grant: §password, client: {id: a}}}",
-            "`grant: password`",
+            "authentication: {oauth2: {authority: 'http://a', grant: §authorization_code, client: {id: a}}}",
+            "`grant: authorization_code`",
         ),
         (
             "authentication: {oauth2: {authority: 'http://a', grant: client_credentials, client: {id: a, secret: §b}}}",
@@ -150,11 +164,28 @@ fn an_authentication_is_one_of_the_documents_or_stands_where_it_is_used() {
             "authentication: {oauth2: {authority: §'http://${ .a }', grant: client_credentials, client: {id: a}}}",
             "an authority that is computed",
         ),
+        ("authentication: {oidc: {use: §other}}", "no secret `other`"),
         (
-            "authentication: {oauth2: {§use: token}}",
-            "`use` in `oauth2`",
+            "authentication: {oidc: {authority: 'http://a', grant: password, client: {id: a}, username: u, password: §p}}",
+            "a password that is no secret",
         ),
-        ("§authentication: {digest: {}}", "`digest`"),
+        (
+            "authentication: {oauth2: {authority: 'http://a', grant: client_credentials, client: {id: a, §assertion: b}}}",
+            "`assertion` in `client`",
+        ),
+        (
+            "authentication: {oidc: {authority: 'http://a', grant: client_credentials, client: {id: a}, §issuers: [x]}}",
+            "`issuers` in `oidc`",
+        ),
+        (
+            "authentication: {bearer: {token: §'${ $secrets.token + .x }'}}",
+            "`$secrets`",
+        ),
+        (
+            "authentication: {bearer: {token: §'${ $authorization.scheme }'}}",
+            "authorization",
+        ),
+        ("§authentication: {certificate: {}}", "`certificate`"),
         ("authentication: {use: §other}", "no `other`"),
         (
             "authentication: {basic: {use: §other}}",

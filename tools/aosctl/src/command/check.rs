@@ -4,10 +4,12 @@ use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::input;
 use crate::output::{Object, Output};
+use aos_engine::plan::misgiven;
 use aos_engine::skill::Skills;
 use aos_engine::workflow::graph::{Drawing, draw};
 use aos_engine::workflow::{DOCUMENT_BYTES_MAX, Definition, DocumentError};
 use clap::{Args, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// `check`
@@ -24,7 +26,7 @@ pub struct Graph {
     /// Workflow document
     #[arg(value_name = "WORKFLOW")]
     pub workflow: PathBuf,
-    /// Form of the drawing
+    /// Form of the drawing; -o mermaid, -o dot and -o svg say the same
     #[arg(long, value_enum, default_value = "mermaid", value_name = "FORM")]
     pub form: GraphForm,
 }
@@ -38,6 +40,37 @@ pub enum GraphForm {
     Dot,
     // SVG.
     Svg,
+}
+
+/// The arguments, with `-o FORM` of a drawing as `--form FORM`: `-o` is a form of output everywhere else.
+pub fn form_of_drawing(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let given: Vec<OsString> = given.collect();
+    let is_form = |text: &str| GraphForm::from_str(text, false).is_ok();
+    if !given.iter().skip(1).any(|one| one == "graph") {
+        return given;
+    }
+    let mut read = Vec::with_capacity(given.len());
+    let mut forms = Vec::new();
+    let mut given = given.into_iter().peekable();
+    while let Some(one) = given.next() {
+        let text = one.to_str().unwrap_or_default();
+        let apart = matches!(text, "-o" | "--output");
+        let joined = text.strip_prefix("--output=").or(text.strip_prefix("-o"));
+        let next = given.peek().and_then(|next| next.to_str());
+        match (
+            joined.filter(|form| is_form(form)),
+            next.filter(|next| apart && is_form(next)),
+        ) {
+            (Some(form), _) => forms.extend(["--form".into(), OsString::from(form)]),
+            (None, Some(_)) => {
+                forms.push("--form".into());
+                forms.extend(given.next());
+            }
+            (None, None) => read.push(one),
+        }
+    }
+    read.extend(forms);
+    read
 }
 
 /// Reads a document and tells every problem it has, and nothing but that.
@@ -81,9 +114,10 @@ pub fn check(args: &Check, out: &mut Output) -> Result<Exit, Failure> {
 fn problems(bytes: &[u8]) -> Vec<DocumentError> {
     let skills = Skills::builtin();
     let names: Vec<&str> = skills.names().collect();
-    Definition::check_calling(bytes, &names)
-        .err()
-        .unwrap_or_default()
+    match Definition::check_calling(bytes, &names) {
+        Ok(definition) => misgiven(&definition, &skills),
+        Err(problems) => problems,
+    }
 }
 
 /// What is wrong, without the place, which has columns of its own.

@@ -1,5 +1,6 @@
 //! `aosctl resume`
 
+use super::steer;
 use crate::args::Resume;
 use crate::drive::Drive;
 use crate::exit::Exit;
@@ -14,13 +15,29 @@ use aos_engine::subflow::is_within;
 use aos_store::RunRow;
 use std::cell::RefCell;
 
-/// Finishes the runs that a crash left open, or one of them.
+/// Finishes the runs that a crash left open, or one of them; where another process has the log open, that one goes on with it.
 ///
 /// # Errors
 /// What keeps the whole from going on; runs that fail are in the exit code.
 pub fn resume(args: &Resume, out: &mut Output) -> Result<Exit, Failure> {
     let stop = Stop::listen()?;
-    let log = logs::writer(&args.log, None)?;
+    let log = loop {
+        match (logs::writer(&args.log, None), &args.run) {
+            (Ok(log), _) => break log,
+            (Err(busy), Some(run)) if busy.code == "AOS-S002" => {
+                if steer::go_on(&args.log, run, out)? {
+                    return Ok(Exit::Yes);
+                }
+            }
+            (Err(busy), None) if busy.code == "AOS-S002" => {
+                let name = failure::argument(&args.log);
+                return Err(busy.next(format!(
+                    "wait until the other writer has ended, or name one run, and that writer goes on with it; reading works meanwhile: aosctl runs {name}"
+                )));
+            }
+            (Err(other), _) => return Err(other),
+        }
+    };
     let failed = failure::store(&args.log);
     let rows = match &args.run {
         Some(name) => vec![logs::find(

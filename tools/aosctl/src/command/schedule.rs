@@ -15,7 +15,7 @@ use aos_engine::pool::{Done, Job, Outcome, PoolOptions, run_all};
 use aos_engine::seed::RootSeed;
 use aos_engine::value::{Value, as_text, member};
 use aos_engine::workflow::Definition;
-use aos_engine::workflow::schedule::{Gathering, Schedule as When, key_at, time_of};
+use aos_engine::workflow::schedule::{Gathered, Gathering, Schedule as When, key_at, time_of};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// Runs at a time.
 const IN_FLIGHT_MAX: usize = 16;
+/// Effects of a run at a time.
+const EFFECTS: usize = 8;
 /// Longest time until it is seen that somebody wants the process to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Most missed times that are looked at.
@@ -156,37 +158,57 @@ struct Runs<'a, 'scope, 'env> {
     told: Receiver<Told>,
     in_flight: usize,
     begun: u64,
+    /// Those of the schedule.
+    scheduled: u64,
     completed: u64,
     faulted: u64,
     others: u64,
     skipped: u64,
+    /// Events that wait for others.
+    held: u64,
     failure: Option<Failure>,
 }
 
 impl Runs<'_, '_, '_> {
     fn begin(&mut self, nominal: Option<i64>, key: String, input: Option<Value>) {
-        self.in_flight += 1;
         self.begun += 1;
+        self.scheduled += 1;
         let request = Request {
             key: Some(key.clone()),
             input: input.unwrap_or_else(|| self.template.input.clone()),
             ..self.template.clone()
         };
+        let job = Job::Start {
+            tag: 0,
+            request: Box::new(request),
+        };
+        self.spawn(nominal, key, job);
+    }
+
+    /// Goes on with the runs that somebody asked this process to drive.
+    fn take_on(&mut self) {
+        while let Some(run) = self.engine.next_taken_on() {
+            self.begun += 1;
+            self.spawn(None, run.to_string(), Job::Resume { tag: 0, run });
+        }
+    }
+
+    fn spawn(&mut self, nominal: Option<i64>, key: String, job: Job) {
+        self.in_flight += 1;
         let options = PoolOptions {
             workers: 1,
             in_flight: 1,
-            effects: 1,
+            effects: EFFECTS,
             stop: self.stop.flag(),
         };
         let (engine, path, send) = (self.engine, self.path, self.send.clone());
         self.scope.spawn(move || {
-            let job = Job::Start {
-                tag: 0,
-                request: Box::new(request),
-            };
             let mut done = None;
             let ran = run_all(engine, std::iter::once(job), &options, |one| {
-                done = Some(one)
+                // What it began beside itself is another run's story.
+                if one.tag == 0 {
+                    done = Some(one);
+                }
             });
             let told = match (ran, done) {
                 (Err(error), _) => Err(failure::engine(path)(error)),
@@ -199,6 +221,7 @@ impl Runs<'_, '_, '_> {
 
     /// Waits for the end of a run, at most so long.
     fn hear(&mut self, most: Duration, out: &mut Output) -> Result<(), Failure> {
+        self.take_on();
         let Ok((nominal, key, told)) = self.told.recv_timeout(most) else {
             return Ok(());
         };
@@ -315,10 +338,12 @@ fn run(args: &Run, out: &mut Output) -> Result<Exit, Failure> {
                 told,
                 in_flight: 0,
                 begun: 0,
+                scheduled: 0,
                 completed: 0,
                 faulted: 0,
                 others: 0,
                 skipped: 0,
+                held: 0,
                 failure: None,
             };
             match (&when, lines) {
@@ -342,7 +367,8 @@ fn run(args: &Run, out: &mut Output) -> Result<Exit, Failure> {
                         .with("completed", runs.completed)
                         .with("faulted", runs.faulted)
                         .with("others", runs.others)
-                        .with("skipped", runs.skipped),
+                        .with("skipped", runs.skipped)
+                        .with("gathering", runs.held),
                     runs.completed == runs.begun,
                 )),
             }
@@ -379,7 +405,7 @@ fn ticks(
             return Ok(());
         };
         let past_end = |next: i64| args.until.is_some_and(|until| next > until);
-        if past_end(next) || args.count.is_some_and(|count| runs.begun >= count) {
+        if past_end(next) || args.count.is_some_and(|count| runs.scheduled >= count) {
             return Ok(());
         }
         let now = Clock::wall_ns();
@@ -428,12 +454,13 @@ fn after(
     let mut at = args.from.unwrap_or_else(Clock::wall_ns).max(first);
     while !runs.stopped() {
         let over = args.until.is_some_and(|until| at > until);
-        if over || args.count.is_some_and(|count| runs.begun >= count) {
+        if over || args.count.is_some_and(|count| runs.scheduled >= count) {
             return Ok(());
         }
         let left = at.saturating_sub(Clock::wall_ns());
         if left > 0 {
-            std::thread::park_timeout(Duration::from_nanos(left.unsigned_abs()).min(LOOK_EVERY));
+            let left = Duration::from_nanos(left.unsigned_abs());
+            runs.hear(left.min(LOOK_EVERY), out)?;
             continue;
         }
         runs.begin(Some(at), key_at(at), None);
@@ -451,7 +478,7 @@ fn on_events(
     runs: &mut Runs<'_, '_, '_>,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    while !runs.stopped() && args.count.is_none_or(|count| runs.begun < count) {
+    while !runs.stopped() && args.count.is_none_or(|count| runs.scheduled < count) {
         let Some((number, line)) = lines.next_line()? else {
             return Ok(());
         };
@@ -469,12 +496,15 @@ fn on_events(
             return Err(bad("an event has a source and an id"));
         };
         match gathering.take(&event) {
-            Some(input) => {
+            Gathered::Whole(input) => {
                 runs.begin(None, format!("event/{source}/{id}"), Some(input));
                 runs.drain(out)?;
             }
-            None => runs.skipped += u64::from(!gathering.holds(&event)),
+            Gathered::Held => {}
+            Gathered::Left => runs.skipped += 1,
+            Gathered::Full => return Err(bad("more events wait for others than can be held")),
         }
+        runs.held = gathering.held() as u64;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `aosctl event send`, `aosctl cancel`, `aosctl suspend`
+//! `aosctl event send`, `aosctl cancel`, `aosctl suspend`, and `resume` of a run that another process can drive.
 
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
@@ -157,6 +157,26 @@ pub fn steer(args: &Steer, control: Control, out: &mut Output) -> Result<Exit, F
         talk("the run is suspended already");
     }
     Ok(Exit::Yes)
+}
+
+/// Has the process that has the log open go on with a run, suspended or left; whether there was one to do it.
+///
+/// # Errors
+/// No run of that name; that the process does not answer, or that the run has ended.
+pub fn go_on(path: &std::path::Path, run: &str, out: &mut Output) -> Result<bool, Failure> {
+    let index = logs::reader(path)?.index().map_err(failure::store(path))?;
+    let row = logs::find(path, index.rows.runs.values(), run)?;
+    let control = Control::Resume;
+    let answer = Answer::Control(control, host::user());
+    let Some(told) = mail::send(path, row.run, &answer)? else {
+        return Ok(false);
+    };
+    report(path, &row, control.signal_type(), &told, false, out)?;
+    talk(match told.taken {
+        true => "the process that has the log open goes on with the run",
+        false => "the run is not suspended; the process that has the log open drives it",
+    });
+    Ok(true)
 }
 
 fn bring(

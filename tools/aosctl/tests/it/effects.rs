@@ -1,6 +1,6 @@
 //! Effects: a kill between INTENT and RESULT, and what is done about it.
 
-use crate::harness::{PATIENCE, Place, number, text};
+use crate::harness::{PATIENCE, Place, Said, number, text};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
@@ -185,4 +185,32 @@ fn a_post_without_an_answer_is_held_until_somebody_resolves_it() {
             .unwrap();
         assert_eq!(decision["actor"], "tester");
     }
+}
+
+#[test]
+fn branches_of_the_only_run_have_effects_in_flight_together() {
+    let (place, server) = (Place::new(), Server::start());
+    let call = |path: &str| {
+        format!(
+            "{{{path}: {{call: http, with: {{method: get, endpoint: '{}/{path}'}}}}}}",
+            server.base
+        )
+    };
+    place.write(
+        "par.yaml",
+        format!(
+            "document: {{dsl: '1.0.3', namespace: t, name: par, version: '1.0.0'}}\n\
+             do: [{{both: {{fork: {{branches: [{}, {}]}}}}}}]\n",
+            call("a"),
+            call("b")
+        ),
+    );
+    let child = place.start("-o json run par.yaml --log p.aos", Stdio::null());
+    // The second is asked although the first has no answer.
+    let asked = [server.next(), server.next()];
+    for (_, stream) in asked {
+        answer(stream, "1");
+    }
+    let said = Said::new("run", child.wait_with_output().unwrap()).exits(0);
+    assert_eq!(said.json()["output"], serde_json::json!([1, 1]));
 }

@@ -346,6 +346,55 @@ fn a_run_is_cancelled_while_a_process_drives_it() {
 }
 
 #[test]
+fn a_process_goes_on_with_a_run_that_somebody_resumes() {
+    let place = Place::new();
+    place.write("two.jsonl", "\"a\"\n\"b\"\n");
+    place.write(
+        "live.yaml",
+        format!("document: {{dsl: '1.0.3', namespace: test, name: live, version: '1.0.0'}}\ndo:\n{LISTENS}"),
+    );
+    let command = "-o json run live.yaml --log w.aos --inputs two.jsonl --key-by .";
+    let mut child = place.start(command, Stdio::null());
+    place.until(&mut child, "w.aos", |reader| {
+        let index = reader.index().unwrap();
+        let mut waiting = index
+            .rows
+            .runs
+            .values()
+            .filter(|row| row.status == RunStatus::Waiting);
+        waiting.nth(1).is_some()
+    });
+    place.aosctl("suspend w.aos a").exits(0);
+    let all = place.aosctl("resume w.aos").exits(6);
+    assert!(all.stderr.contains("name one run"), "{}", all.stderr);
+    // It drives the one that nobody suspended.
+    let said = place.aosctl("resume w.aos b").exits(0).json();
+    assert_eq!(
+        (&said["taken"], &said["already"]),
+        (&false.into(), &true.into())
+    );
+    let said = place.aosctl("resume w.aos a").exits(0);
+    assert_eq!(said.json()["taken"], true);
+    assert!(
+        said.stderr.contains("goes on with the run"),
+        "{}",
+        said.stderr
+    );
+    for key in ["a", "b"] {
+        let said = place
+            .aosctl(&format!(
+                "event send w.aos {key} --type paid --id 1 --data 7"
+            ))
+            .exits(0);
+        assert_eq!(said.json()["taken"], true);
+    }
+    let said = Said::new("run", child.wait_with_output().unwrap()).exits(0);
+    assert_eq!(said.json()["completed"], 2);
+    place.aosctl("resume w.aos a").exits(0);
+    place.aosctl("replay w.aos").exits(0);
+}
+
+#[test]
 fn a_run_is_suspended_while_a_process_drives_it() {
     let place = Place::new();
     let child = driven(&place, "  - long: { wait: PT1H }\n");

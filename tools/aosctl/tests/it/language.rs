@@ -113,6 +113,69 @@ fn a_schedule_waits_for_its_time_and_after_the_end_of_the_run_before() {
 }
 
 #[test]
+fn a_drawing_has_the_form_that_is_asked_for() {
+    let place = Place::new();
+    place.write(
+        "w.yaml",
+        "document: {dsl: '1.0.3', namespace: t, name: t, version: '1.0.0'}\ndo: [{a: {set: {x: 1}}}]",
+    );
+    for (asked, begins) in [
+        ("graph w.yaml", "flowchart TD\n"),
+        ("graph w.yaml -o mermaid", "flowchart TD\n"),
+        ("graph w.yaml -o dot", "digraph "),
+        ("graph -osvg w.yaml", "<svg "),
+        ("-o svg graph w.yaml", "<svg "),
+        ("graph --output=dot w.yaml", "digraph "),
+        ("graph w.yaml --form svg", "<svg "),
+    ] {
+        let said = place.aosctl(asked).exits(0);
+        assert!(said.stdout.starts_with(begins), "{asked}: {}", said.stdout);
+    }
+    place.aosctl("graph w.yaml -o png").exits(2);
+    place.aosctl("check w.yaml -o svg").exits(2);
+}
+
+#[test]
+fn events_of_one_thing_begin_a_run_of_their_own_when_the_last_one_came() {
+    let place = Place::new();
+    place.write(
+        "on.yaml",
+        "
+document: {dsl: '1.0.3', namespace: tests, name: orders, version: '1.0.0'}
+schedule:
+  on:
+    any: [{with: {type: item}, correlate: {order: {from: .data.o}}}]
+    until: {one: {with: {type: sent}, correlate: {order: {from: .data.o}}}}
+do:
+  - ids: {set: {ids: '${ [$workflow.input[].id] }'}}
+",
+    );
+    let event = |id: u64, kind: &str, o: u64| {
+        format!(r#"{{"id":"{id}","source":"here","type":"{kind}","data":{{"o":{o}}}}}"#)
+    };
+    let events = [
+        event(1, "item", 1),
+        event(2, "item", 2),
+        event(3, "item", 1),
+        event(4, "sent", 1),
+        event(5, "sent", 7),
+    ];
+    place.write("events.jsonl", events.join("\n"));
+    let command = "schedule run on.yaml --log on.aos --seed 1 --events events.jsonl";
+    let lines = place.aosctl(command).exits(0).lines();
+    assert_eq!(lines[0]["key"], "event/here/4");
+    let counts = ["begun", "skipped", "gathering"].map(|name| lines[1][name].as_u64().unwrap());
+    assert_eq!(counts, [1, 1, 1]);
+    let said = place
+        .aosctl("-o json query on.aos event/here/4")
+        .exits(0)
+        .json();
+    let output = &said["runs"][0]["last"][0]["output"]["ids"];
+    assert_eq!(*output, serde_json::json!(["1", "3"]));
+    place.aosctl("replay on.aos").exits(0);
+}
+
+#[test]
 fn events_begin_runs_with_themselves_as_input() {
     let place = Place::new();
     place.write(

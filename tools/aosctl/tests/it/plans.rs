@@ -16,6 +16,27 @@ fn simulate(place: &Place, plan: &str, more: &str) -> crate::harness::Said {
 }
 
 #[test]
+fn arguments_that_can_only_fail_are_told_before_a_run() {
+    let place = Place::new();
+    let plan = r#"[{"skill": "compute", "params": {"op": "draw", "min": 5, "max": 1}}]"#;
+    let said = simulate(&place, plan, "").exits(1).json();
+    assert_eq!(said["feasible"], false);
+    assert_eq!(said["obstacles"][0]["kind"], "bad-parameter");
+    place.write(
+        "draw.yaml",
+        "document: {dsl: '1.0.3', namespace: t, name: t, version: '1.0.0'}\n\
+         do:\n  - a: {call: compute, with: {op: draw, min: 5, max: 1}}\n  \
+         - b: {call: compute, with: {op: draw, min: '${ .x }', max: 1}}\n",
+    );
+    let lines = place.aosctl("-o jsonl check draw.yaml").exits(1).lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(
+        (&lines[0]["code"], &lines[0]["path"], &lines[0]["line"]),
+        (&"AOS-E224".into(), &"/do/0/a".into(), &3.into())
+    );
+}
+
+#[test]
 fn capabilities_name_skills_limits_versions_codes_and_failures() {
     let said = Place::new().aosctl("-o json capabilities").exits(0).json();
     let names: Vec<String> = said["skills"]
