@@ -2,7 +2,7 @@
 
 use aos_engine::fault::Fault;
 use aos_engine::seed::Stream;
-use aos_engine::skill::{Effect, Policy, Pure, Skill, Skills};
+use aos_engine::skill::{AtHand, Effect, Policy, Pure, Skill, Skills};
 use aos_engine::value::Value;
 use aos_engine::workflow::Definition;
 use aos_replay::Verdict;
@@ -34,7 +34,7 @@ impl Effect for Counter {
     fn policy(&self, _: &Value) -> Policy {
         Policy::Retry
     }
-    fn perform(&self, _: &Value, _: &str) -> Result<Value, Fault> {
+    fn perform(&self, _: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
         self.next()
     }
 }

@@ -16,7 +16,7 @@ use aos_engine::fault::{Code, Fault};
 use aos_engine::machine::Verdict;
 use aos_engine::run::Turn;
 use aos_engine::seed::RootSeed;
-use aos_engine::skill::{Effect, Policy, Skill, Skills};
+use aos_engine::skill::{AtHand, Effect, Policy, Skill, Skills};
 use aos_engine::value::Value;
 use aos_engine::workflow::Definition;
 use aos_format::digest::{Digest, RunId};
@@ -57,7 +57,8 @@ impl Effect for Outside {
         self.policy
     }
 
-    fn perform(&self, request: &Value, wire_key: &str) -> Result<Value, Fault> {
+    fn perform(&self, request: &Value, hand: &AtHand<'_>) -> Result<Value, Fault> {
+        let wire_key = hand.wire_key;
         let mut ledger = self.ledger.lock();
         // A disk that has just begun to lie may do so about an INTENT.
         let honest = |disk: &&SimDisk| !disk.struck().iter().any(|s| s.fault.is_silent());

@@ -25,7 +25,7 @@ pub(super) enum Auth {
     /// RFC 7616: what the server asks is answered.
     Digest(Login),
     /// RFC 6749: a token that is fetched first.
-    Token(Box<Grant>),
+    Token(Grant),
 }
 
 /// Who, and what shows it.
@@ -114,8 +114,8 @@ pub(super) fn read(given: &mut Arguments<'_>) -> Result<Option<Auth>, Fault> {
             token: secret("token")?,
         },
         (Some("digest"), 2) => Auth::Digest(login()?),
-        (Some("oauth2"), _) => Auth::Token(Box::new(Grant::read(given, "oauth2", parts)?)),
-        (Some("oidc"), _) => Auth::Token(Box::new(Grant::read(given, "oidc", parts)?)),
+        (Some("oauth2"), _) => Auth::Token(Grant::read(given, "oauth2", parts)?),
+        (Some("oidc"), _) => Auth::Token(Grant::read(given, "oidc", parts)?),
         _ => return Err(wrong()),
     }))
 }

@@ -50,7 +50,7 @@ impl By {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Grant {
     /// As the request says.
-    Said(Terms),
+    Said(Box<Terms>),
     /// As a secret says: the JSON object that a document would have there.
     Kept {
         /// The secret.
@@ -114,7 +114,8 @@ impl Grant {
             })?;
             return Ok(Grant::Kept { at, discovers });
         }
-        Terms::read(given, scheme, value).map(Grant::Said)
+        let terms = Terms::read(given, scheme, value)?;
+        Ok(Grant::Said(Box::new(terms)))
     }
 
     /// As INTENT records it.
@@ -145,7 +146,7 @@ impl Grant {
     /// The terms, and the secrets that are known by now.
     pub(super) fn terms(&self) -> Result<(Terms, Vec<Secret>), Fault> {
         let (at, discovers) = match self {
-            Grant::Said(terms) => return Ok((terms.clone(), Vec::new())),
+            Grant::Said(terms) => return Ok(((**terms).clone(), Vec::new())),
             Grant::Kept { at, discovers } => (at, *discovers),
         };
         let kept = at.resolve()?;

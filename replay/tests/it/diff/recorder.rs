@@ -6,7 +6,7 @@ use aos_engine::chain::{Chain, Emission};
 use aos_engine::fault::Fault;
 use aos_engine::machine::{Answer, Given, Machine, Need, StartInfo, Substitute, Waiting};
 use aos_engine::seed::{RootSeed, RunSeed, Stream};
-use aos_engine::skill::{Effect, Policy, Pure, Skill, Skills};
+use aos_engine::skill::{AtHand, Effect, Policy, Pure, Skill, Skills};
 use aos_engine::value::Value;
 use aos_engine::workflow::Definition;
 use aos_format::digest::{Digest, RunId};
@@ -40,7 +40,7 @@ impl Effect for Asking {
     fn policy(&self, _: &Value) -> Policy {
         Policy::Hold
     }
-    fn perform(&self, _: &Value, _: &str) -> Result<Value, Fault> {
+    fn perform(&self, _: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
         unreachable!("no experiment touches the outside")
     }
 }
