@@ -91,16 +91,10 @@ pub(super) fn read(given: &mut Arguments<'_>) -> Result<Option<Auth>, Fault> {
     let secret = |name: &str| {
         let place = format!("authentication/{name}");
         let found = member(parts, name).and_then(word);
-        let found = found.ok_or_else(|| {
+        found.ok_or_else(|| {
             let expected = "a secret, or {\"data\": TEXT}, as a text would stand in the log";
             given.wrong(&place, expected, "none")
-        })?;
-        match &found {
-            HeaderText::Plain(said) if HeaderValue::from_str(said).is_err() => {
-                Err(given.wrong(&place, "visible ASCII characters", "others"))
-            }
-            _ => Ok(found),
-        }
+        })
     };
     let login = || -> Result<Login, Fault> {
         Ok(Login {
@@ -110,9 +104,17 @@ pub(super) fn read(given: &mut Arguments<'_>) -> Result<Option<Auth>, Fault> {
     };
     Ok(Some(match (as_text(scheme), members.len()) {
         (Some("basic"), 2) => Auth::Basic(login()?),
-        (Some("bearer"), 1) => Auth::Bearer {
-            token: secret("token")?,
-        },
+        (Some("bearer"), 1) => {
+            let token = secret("token")?;
+            // A login is encoded; a token stands in the header as it is.
+            if let HeaderText::Plain(said) = &token
+                && HeaderValue::from_str(said).is_err()
+            {
+                let place = "authentication/token";
+                return Err(given.wrong(place, "visible ASCII characters", "others"));
+            }
+            Auth::Bearer { token }
+        }
         (Some("digest"), 2) => Auth::Digest(login()?),
         (Some("oauth2"), _) => Auth::Token(Grant::read(given, "oauth2", parts)?),
         (Some("oidc"), _) => Auth::Token(Grant::read(given, "oidc", parts)?),

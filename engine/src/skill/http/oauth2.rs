@@ -230,19 +230,110 @@ pub(crate) fn endpoint(authority: &str, path: &str) -> String {
     format!("{base}/{path}")
 }
 
+/// The fields of a scheme, read one by one.
+struct Said<'a> {
+    given: &'a Arguments<'a>,
+    scheme: &'a str,
+    value: &'a Val,
+}
+
+/// What a text that lets somebody in has to be.
+const WORD: &str = "a secret, or {\"data\": TEXT}, as a text would stand in the log";
+
+impl<'a> Said<'a> {
+    fn place(&self, name: &str) -> String {
+        format!("authentication/{}/{name}", self.scheme)
+    }
+
+    fn wrong(&self, name: &str, expected: &str) -> Fault {
+        let found = member(self.value, name).map_or_else(|| "nothing".into(), describe);
+        self.given.wrong(&self.place(name), expected, &found)
+    }
+
+    fn part(&self, name: &str) -> Option<&'a Val> {
+        member(self.value, name).filter(|value| **value != Val::Null)
+    }
+
+    /// Refuses fields that are not among these.
+    fn only(&self, known: &[&str]) -> Result<(), Fault> {
+        let Val::Obj(fields) = self.value else {
+            return Ok(());
+        };
+        let mut names = fields.keys().map(|key| as_text(key).unwrap_or_default());
+        match names.find(|name| !known.contains(name)) {
+            None => Ok(()),
+            Some(name) => Err(self.wrong(name, "no such field")),
+        }
+    }
+
+    /// Which of `all` it is; the first where nothing is said.
+    fn chosen(&self, name: &str, all: &[&'static str]) -> Result<usize, Fault> {
+        let said = self.part(name).map_or(Some(all[0]), as_text);
+        let found = all.iter().position(|one| said == Some(one));
+        found.ok_or_else(|| self.wrong(name, &format!("one of {}", all.join(", "))))
+    }
+
+    fn word(&self, name: &str) -> Result<HeaderText, Fault> {
+        let found = self.part(name).and_then(word);
+        found.ok_or_else(|| self.wrong(name, WORD))
+    }
+
+    fn name(&self, field: &str) -> Result<HeaderText, Fault> {
+        let found = self.part(field).and_then(name);
+        found.ok_or_else(|| self.wrong(field, "a text without `:`, or a secret"))
+    }
+
+    fn token(&self, name: &str) -> Result<Token, Fault> {
+        let said = self.part(name);
+        let token = said.and_then(|said| member(said, "token")).and_then(word);
+        let kind = said.and_then(|said| member(said, "type")).and_then(as_text);
+        match (token, kind) {
+            (Some(token), Some(kind)) => Ok(Token {
+                token,
+                kind: kind.into(),
+            }),
+            _ => Err(self.wrong(name, "{\"token\": a secret, \"type\": TEXT}")),
+        }
+    }
+
+    fn kind(&self) -> Result<Kind, Fault> {
+        let grants = ["client_credentials", "password", EXCHANGE];
+        Ok(match self.chosen("grant", &grants)? {
+            0 => Kind::Client,
+            1 => Kind::Password(self.name("username")?, self.word("password")?),
+            _ => {
+                let actor = self.part("actor").map(|_| self.token("actor"));
+                Kind::Exchange(self.token("subject")?, actor.transpose()?)
+            }
+        })
+    }
+
+    fn audience(&self) -> Result<Vec<String>, Fault> {
+        let texts = match self.part("audience") {
+            None => Some(Vec::new()),
+            Some(Val::Arr(items)) => {
+                let texts = items.iter().map(|one| as_text(one).map(str::to_owned));
+                texts.collect()
+            }
+            Some(_) => None,
+        };
+        texts.ok_or_else(|| self.wrong("audience", "texts"))
+    }
+}
+
 impl Terms {
     fn read(given: &Arguments<'_>, scheme: &str, value: &Val) -> Result<Terms, Fault> {
-        let place = |name: &str| format!("authentication/{scheme}/{name}");
-        let wrong = |name: &str, expected: &str| {
-            let found = member(value, name).map_or_else(|| "nothing".into(), describe);
-            given.wrong(&place(name), expected, &found)
+        let said = Said {
+            given,
+            scheme,
+            value,
         };
         let whom = if scheme == "oidc" {
             "authority"
         } else {
             "endpoint"
         };
-        let known = [
+        said.only(&[
             whom,
             "actor",
             "audience",
@@ -255,72 +346,19 @@ impl Terms {
             "secret",
             "subject",
             "username",
-        ];
-        if let Val::Obj(fields) = value
-            && let Some(other) = fields
-                .keys()
-                .find(|key| as_text(key).is_none_or(|key| !known.contains(&key)))
-        {
-            let name = as_text(other).unwrap_or_default();
-            return Err(wrong(name, "no such field"));
-        }
-        let part = |name: &str| member(value, name).filter(|value| **value != Val::Null);
-        let chosen = |name: &str, first: &str, all: &[&'static str]| {
-            let said = part(name).map_or(Some(first), as_text);
-            let found = all.iter().position(|one| said == Some(one));
-            found.ok_or_else(|| wrong(name, &format!("one of {}", all.join(", "))))
-        };
-        let uri = part(whom).and_then(as_text);
-        let uri = uri.ok_or_else(|| wrong(whom, "a URI"))?;
-        check_uri(given, &place(whom), uri)?;
-        let by = By::ALL[chosen("authentication", By::Post.name(), &By::ALL.map(By::name))?];
-        let id = part("id").ok_or_else(|| wrong("id", "the id of the client"))?;
-        let id = name(id).ok_or_else(|| wrong("id", "a text without `:`, or a secret"))?;
-        let expected = "a secret, or {\"data\": TEXT}, as a text would stand in the log";
-        let secret = match (part("secret"), by) {
+        ])?;
+        let uri = said.part(whom).and_then(as_text);
+        let uri = uri.ok_or_else(|| said.wrong(whom, "a URI"))?;
+        check_uri(given, &said.place(whom), uri)?;
+        let by = By::ALL[said.chosen("authentication", &By::ALL.map(By::name))?];
+        let id = said.name("id")?;
+        let secret = match (said.part("secret"), by) {
             (None, By::Nothing) => None,
-            (found, _) => {
-                let secret = found.and_then(word);
-                Some(secret.ok_or_else(|| wrong("secret", expected))?)
-            }
+            _ => Some(said.word("secret")?),
         };
-        let token = |name: &'static str| -> Result<Option<Token>, Fault> {
-            let Some(said) = part(name) else {
-                return Ok(None);
-            };
-            let token = member(said, "token").and_then(word);
-            let kind = member(said, "type").and_then(as_text);
-            match (token, kind) {
-                (Some(token), Some(kind)) => Ok(Some(Token {
-                    token,
-                    kind: kind.into(),
-                })),
-                _ => Err(wrong(name, "{\"token\": a secret, \"type\": TEXT}")),
-            }
-        };
-        let grants = ["client_credentials", "password", EXCHANGE];
-        let kind = match chosen("grant", grants[0], &grants)? {
-            0 => Kind::Client,
-            1 => Kind::Password(
-                part("username")
-                    .and_then(name)
-                    .ok_or_else(|| wrong("username", "a name"))?,
-                part("password")
-                    .and_then(word)
-                    .ok_or_else(|| wrong("password", expected))?,
-            ),
-            _ => Kind::Exchange(
-                token("subject")?.ok_or_else(|| wrong("subject", "a token"))?,
-                token("actor")?,
-            ),
-        };
-        let audience = match part("audience") {
-            None => Some(Vec::new()),
-            Some(Val::Arr(items)) => {
-                let texts = items.iter().map(|one| as_text(one).map(str::to_owned));
-                texts.collect()
-            }
-            Some(_) => None,
+        let scope = match said.part("scope") {
+            None => "",
+            Some(scope) => as_text(scope).ok_or_else(|| said.wrong("scope", "a text"))?,
         };
         Ok(Terms {
             whom: match scheme {
@@ -330,15 +368,10 @@ impl Terms {
             id,
             secret,
             by,
-            kind,
-            is_json: chosen("encoding", FORM, &[FORM, JSON])? == 1,
-            scope: match part("scope") {
-                None => String::new(),
-                Some(scope) => as_text(scope)
-                    .ok_or_else(|| wrong("scope", "a text"))?
-                    .into(),
-            },
-            audience: audience.ok_or_else(|| wrong("audience", "texts"))?,
+            kind: said.kind()?,
+            is_json: said.chosen("encoding", &[FORM, JSON])? == 1,
+            scope: scope.into(),
+            audience: said.audience()?,
         })
     }
 
