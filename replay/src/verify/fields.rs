@@ -3,7 +3,8 @@
 use aos_format::Error;
 use aos_format::digest::Digest;
 use aos_format::event::{
-    self, Event, Field, FieldType, Fields, Present, VALUE_BYTES, VALUE_JSON, VALUE_SAME, ValueRef,
+    self, Event, Field, FieldType, Fields, Present, SLOTS_MAX, VALUE_BYTES, VALUE_JSON, VALUE_SAME,
+    ValueRef,
 };
 use aos_format::frame::Kind;
 use aos_format::wire::take_varint;
@@ -11,27 +12,78 @@ use aos_format::wire::take_varint;
 /// What a deterministic part says, as far as checks need it.
 pub(crate) struct Det<'a> {
     /// Digest it follows.
-    pub(crate) previous: Digest,
+    pub(crate) previous: &'a [u8; 32],
     /// Which occurrence of which step, for kinds that name one.
     pub(crate) activation: Option<&'a str>,
 }
 
-/// Judges every field of `det` and appends the names of its values to `slots`, in ascending order of slot.
+/// The name of a value, where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name<'a> {
+    pub(crate) slot: u8,
+    kind: u8,
+    pub(crate) len: u64,
+    pub(crate) digest: &'a [u8; 32],
+}
+
+impl Name<'_> {
+    const NONE: Name<'static> = Name {
+        slot: 0,
+        kind: 0,
+        len: 0,
+        digest: &[0; 32],
+    };
+
+    pub(crate) fn value(&self) -> ValueRef {
+        ValueRef {
+            kind: self.kind,
+            len: self.len,
+            digest: Digest(*self.digest),
+        }
+    }
+
+    /// Whether both name the same value, in whatever slots.
+    fn same(&self, other: &Name<'_>) -> bool {
+        (self.kind, self.len, self.digest) == (other.kind, other.len, other.digest)
+    }
+}
+
+/// The names of a record's values, in ascending order of slot.
+pub(crate) struct Names<'a> {
+    list: [Name<'a>; SLOTS_MAX],
+    count: usize,
+}
+
+impl<'a> Names<'a> {
+    pub(crate) fn new() -> Names<'a> {
+        Names {
+            list: [Name::NONE; SLOTS_MAX],
+            count: 0,
+        }
+    }
+
+    pub(crate) fn all(&self) -> &[Name<'a>] {
+        &self.list[..self.count]
+    }
+
+    fn push(&mut self, name: Name<'a>) {
+        self.list[self.count] = name;
+        self.count += 1;
+    }
+}
+
+/// Judges every field of `det` and gives the names of its values to `names`.
 ///
 /// Accepts exactly what [`Event::decode`] accepts; STEPs, by far the most frequent, without an allocation.
-pub(crate) fn read<'a>(
-    kind: Kind,
-    det: &'a [u8],
-    slots: &mut Vec<(u8, ValueRef)>,
-) -> Result<Det<'a>, Error> {
+pub(crate) fn read<'a>(kind: Kind, det: &'a [u8], names: &mut Names<'a>) -> Result<Det<'a>, Error> {
+    names.count = 0;
     if kind == Kind::Step {
-        let before = slots.len();
-        if let Some(read) = step(det, slots) {
+        if let Some(read) = step(det, names) {
             return Ok(read);
         }
-        slots.truncate(before);
+        names.count = 0;
     }
-    by_table(kind, det, slots)
+    by_table(kind, det, names)
 }
 
 /// Number of each field of a STEP; a test holds them to the table.
@@ -51,14 +103,13 @@ mod number {
 const OUTCOMES: u64 = 3;
 
 /// A sound STEP, read without looking into the table at each field. `None` says nothing: the table finds out what is wrong.
-fn step<'a>(det: &'a [u8], slots: &mut Vec<(u8, ValueRef)>) -> Option<Det<'a>> {
-    let previous = event::previous(Kind::Step, det).ok()?;
+fn step<'a>(det: &'a [u8], names: &mut Names<'a>) -> Option<Det<'a>> {
+    let previous = event::previous_bytes(Kind::Step, det).ok()?;
     let mut rest = &det[event::FIELDS_AT..];
     let mut present = take_varint(&mut rest)?;
     if present >> (number::READS + 1) != 0 {
         return None;
     }
-    let first = slots.len();
     let mut activation = "";
     while present != 0 {
         let field = present.trailing_zeros();
@@ -72,9 +123,10 @@ fn step<'a>(det: &'a [u8], slots: &mut Vec<(u8, ValueRef)>) -> Option<Det<'a>> {
             number::INPUT..=number::ERROR => {
                 let head = take_varint(&mut rest)?;
                 let kind = (head & 3) as u8;
+                let slot = field as u8;
                 if kind == VALUE_SAME {
-                    let name = same(&slots[first..], head >> 2)?;
-                    slots.push((field as u8, name));
+                    let name = same(names.all(), head >> 2)?;
+                    names.push(Name { slot, ..name });
                     continue;
                 }
                 if kind != VALUE_JSON && kind != VALUE_BYTES {
@@ -82,15 +134,16 @@ fn step<'a>(det: &'a [u8], slots: &mut Vec<(u8, ValueRef)>) -> Option<Det<'a>> {
                 }
                 let (digest, after) = rest.split_first_chunk::<32>()?;
                 rest = after;
-                let name = ValueRef {
+                let name = Name {
+                    slot,
                     kind,
                     len: head >> 2,
-                    digest: Digest(*digest),
+                    digest,
                 };
-                if slots[first..].iter().any(|(_, earlier)| *earlier == name) {
+                if names.all().iter().any(|earlier| earlier.same(&name)) {
                     return None;
                 }
-                slots.push((field as u8, name));
+                names.push(name);
             }
             number::NEXT => _ = prefixed_text(&mut rest)?,
             number::DRAWS | number::WORDS => {
@@ -107,12 +160,12 @@ fn step<'a>(det: &'a [u8], slots: &mut Vec<(u8, ValueRef)>) -> Option<Det<'a>> {
 }
 
 /// The value that slot `number` names, where it is the first to name it: there is one way to say so.
-fn same(slots: &[(u8, ValueRef)], number: u64) -> Option<ValueRef> {
-    let at = slots
+fn same<'a>(names: &[Name<'a>], number: u64) -> Option<Name<'a>> {
+    let at = names
         .iter()
-        .position(|(slot, _)| u64::from(*slot) == number)?;
-    let name = slots[at].1;
-    (!slots[..at].iter().any(|(_, earlier)| *earlier == name)).then_some(name)
+        .position(|name| u64::from(name.slot) == number)?;
+    let first = !names[..at].iter().any(|earlier| earlier.same(&names[at]));
+    first.then_some(names[at])
 }
 
 /// A text that is there, so not an empty one.
@@ -126,12 +179,8 @@ fn prefixed_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
 }
 
 /// As [`read`], for any kind.
-fn by_table<'a>(
-    kind: Kind,
-    det: &'a [u8],
-    slots: &mut Vec<(u8, ValueRef)>,
-) -> Result<Det<'a>, Error> {
-    let previous = event::previous(kind, det)?;
+fn by_table<'a>(kind: Kind, det: &'a [u8], names: &mut Names<'a>) -> Result<Det<'a>, Error> {
+    let previous = event::previous_bytes(kind, det)?;
     let has_activation = event::fields(kind).first().map(|field| field.name) == Some("activation");
     let mut activation = has_activation.then_some("");
     let mut fields = Fields::new(kind, det)?;
@@ -141,7 +190,13 @@ fn by_table<'a>(
             why,
         };
         if field.kind == FieldType::Slot {
-            slots.push((number as u8, ValueRef::read(raw).map_err(bad)?));
+            let ValueRef { kind, len, .. } = ValueRef::read(raw).map_err(bad)?;
+            names.push(Name {
+                slot: number as u8,
+                kind,
+                len,
+                digest: raw.last_chunk().ok_or_else(|| bad("cut"))?,
+            });
         } else if number == 0 && has_activation {
             activation = Some(std::str::from_utf8(raw).map_err(|_| bad("not UTF-8"))?);
         } else if kind == Kind::Step {
@@ -193,7 +248,7 @@ fn texts(mut bytes: &[u8]) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aos_format::event::{Step, VALUE_JSON};
+    use aos_format::event::Step;
     use proptest::prelude::*;
 
     fn step_event() -> Event {
@@ -212,14 +267,19 @@ mod tests {
         })
     }
 
+    fn values(names: &Names<'_>) -> Vec<(u8, ValueRef)> {
+        let names = names.all().iter();
+        names.map(|name| (name.slot, name.value())).collect()
+    }
+
     #[test]
     fn a_step_is_read_with_its_activation_and_slots() {
         let det = step_event().encode(&Digest([7; 32]));
-        let mut slots = Vec::new();
-        let read = read(Kind::Step, &det, &mut slots).unwrap();
-        assert_eq!(read.previous, Digest([7; 32]));
+        let mut names = Names::new();
+        let read = read(Kind::Step, &det, &mut names).unwrap();
+        assert_eq!(*read.previous, [7; 32]);
         assert_eq!(read.activation, Some("/do/1/walk/do/0/classify;1.5,1"));
-        assert_eq!(slots, event::slots(Kind::Step, &det).unwrap());
+        assert_eq!(values(&names), event::slots(Kind::Step, &det).unwrap());
     }
 
     #[test]
@@ -265,14 +325,14 @@ mod tests {
             for outcome in ["completed", "skipped", "faulted"] {
                 usual.outcome = outcome.into();
                 let det = Event::Step(usual.clone()).encode(&Digest([7; 32]));
-                let (mut own, mut others) = (Vec::new(), Vec::new());
+                let (mut own, mut others) = (Names::new(), Names::new());
                 let fast = step(&det, &mut own).unwrap();
                 let slow = by_table(Kind::Step, &det, &mut others).unwrap();
                 assert_eq!(
                     (fast.previous, fast.activation),
                     (slow.previous, slow.activation)
                 );
-                assert_eq!((own.len(), &own), (2, &others));
+                assert_eq!((own.count, values(&own)), (2, values(&others)));
             }
         }
     }
@@ -294,7 +354,7 @@ mod tests {
                     let mut det = sound.clone();
                     det[at] = byte;
                     assert_eq!(
-                        read(Kind::Step, &det, &mut Vec::new()).is_ok(),
+                        read(Kind::Step, &det, &mut Names::new()).is_ok(),
                         Event::decode(Kind::Step, &det).is_ok(),
                         "byte {at} is {byte}"
                     );
@@ -318,14 +378,14 @@ mod tests {
                 det.truncate(cut.index(det.len()));
             }
             prop_assert_eq!(
-                read(Kind::Step, &det, &mut Vec::new()).is_ok(),
+                read(Kind::Step, &det, &mut Names::new()).is_ok(),
                 Event::decode(Kind::Step, &det).is_ok()
             );
-            let (mut own, mut others) = (Vec::new(), Vec::new());
+            let (mut own, mut others) = (Names::new(), Names::new());
             if let Some(fast) = step(&det, &mut own) {
                 let slow = by_table(Kind::Step, &det, &mut others).unwrap();
                 prop_assert_eq!((fast.previous, fast.activation), (slow.previous, slow.activation));
-                prop_assert_eq!(own, others);
+                prop_assert_eq!(values(&own), values(&others));
             }
         }
     }

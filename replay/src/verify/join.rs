@@ -7,13 +7,15 @@
 use super::damage::{Damages, Hit};
 use super::grid::{Chunk, Grid};
 use super::groups::Groups;
+use super::ids::ById;
 use super::local::{
-    Lane, Link, LocalStream, Open, Stored, differs, lane_name, note_skip, wrong_skip,
+    Lane, Lanes, Link, LocalStream, Open, Skips, Stored, differs, lane_name, note_skip, wrong_skip,
 };
 use super::look::Look;
 use super::record::{Started, slot_name};
 use super::repair::repair;
 use super::scan::{Scanned, scan};
+use super::window::Digests;
 use crate::finding::{Finding, FindingKind, code};
 use aos_format::digest::Digest;
 use aos_format::record::StreamId;
@@ -29,12 +31,12 @@ const VALUES_MAX: usize = 32;
 #[derive(Debug)]
 pub(crate) struct StreamState {
     pub(crate) head: Link,
-    pub(crate) lanes: Vec<Lane>,
+    pub(crate) lanes: Lanes<Lane>,
     /// Lanes that are not listed may be anything: records are missing.
     unknown: bool,
     /// Number from which on nothing is missing.
     base: u64,
-    skips: Vec<u64>,
+    skips: Skips,
     values: Vec<Stored>,
     pub(crate) ended: bool,
     pub(crate) events: u64,
@@ -52,10 +54,10 @@ impl StreamState {
                 seq: 0,
                 prev: 0,
             },
-            lanes: vec![Lane::FIRST],
+            lanes: Lanes::from_elem(Lane::FIRST, 1),
             unknown: false,
             base: 1,
-            skips: Vec::new(),
+            skips: Skips::new(),
             values: Vec::new(),
             ended: false,
             events: 0,
@@ -88,7 +90,7 @@ pub(crate) struct Joiner<'a> {
     look: Look<'a>,
     groups: Groups,
     pub(crate) damages: Damages,
-    pub(crate) streams: BTreeMap<StreamId, StreamState>,
+    pub(crate) streams: ById<StreamId, StreamState>,
     pub(crate) definitions: BTreeMap<Digest, u64>,
     pub(crate) seeds: BTreeMap<Digest, u64>,
     pub(crate) records: u64,
@@ -107,7 +109,7 @@ impl<'a> Joiner<'a> {
             look,
             groups: Groups::new(before),
             damages: Damages::default(),
-            streams: BTreeMap::new(),
+            streams: ById::default(),
             definitions: BTreeMap::new(),
             seeds: BTreeMap::new(),
             records: 0,
@@ -154,11 +156,9 @@ impl<'a> Joiner<'a> {
     pub(crate) fn records(&mut self, scanned: &mut Scanned) {
         self.records += scanned.streams.records;
         self.fresh.append(&mut scanned.streams.findings);
-        let mut locals = std::mem::take(&mut scanned.streams.list);
-        for local in &mut locals {
-            self.stream(local);
+        for local in scanned.streams.all() {
+            self.stream(local, &scanned.streams.digests);
         }
-        scanned.streams.list = locals;
         for broken in std::mem::take(&mut scanned.streams.breaks) {
             self.broken(broken.stream, broken.link, broken.had);
         }
@@ -219,7 +219,7 @@ impl<'a> Joiner<'a> {
         self.kept.append(&mut self.fresh);
     }
 
-    fn stream(&mut self, local: &mut LocalStream) {
+    fn stream(&mut self, local: &LocalStream, digests: &Digests) {
         let state = self
             .streams
             .entry(local.id)
@@ -237,7 +237,7 @@ impl<'a> Joiner<'a> {
             self.answer(local.id, *offset, open);
         }
         let state = self.streams.get_mut(&local.id).expect("entered above");
-        state.take(local);
+        state.take(local, digests);
     }
 
     /// Answers a question from what came before the chunk.
@@ -435,7 +435,7 @@ impl<'a> Joiner<'a> {
 
 impl StreamState {
     /// Takes in what a chunk holds of the stream.
-    fn take(&mut self, local: &LocalStream) {
+    fn take(&mut self, local: &LocalStream, digests: &Digests) {
         if local.cut {
             self.cut(local.base);
         }
@@ -445,9 +445,10 @@ impl StreamState {
             prev: 0,
         };
         for lane in &local.lanes {
+            let lane = lane.known(digests);
             match self.lanes.iter_mut().find(|known| known.lane == lane.lane) {
-                Some(known) => *known = *lane,
-                None => self.lanes.push(*lane),
+                Some(known) => *known = lane,
+                None => self.lanes.push(lane),
             }
         }
         for (bit, &offset) in local

@@ -1,10 +1,17 @@
 //! One stream within a chunk: where it stands, and what its earlier records of the chunk say.
 
+use super::window::{Digests, Number};
 use crate::finding::{Finding, code};
 use aos_format::digest::Digest;
 use aos_format::event::ValueRef;
 use aos_format::frame::{FrameHeader, skip_distance};
 use aos_format::record::StreamId;
+use smallvec::SmallVec;
+
+/// Lanes of a stream, of which there is rarely more than the first.
+pub(crate) type Lanes<L> = SmallVec<[L; 1]>;
+/// Where the skip links of later records lead: for each position of a number's lowest set bit, the newest record there.
+pub(crate) type Skips = SmallVec<[u64; 6]>;
 
 /// Head of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +30,25 @@ impl Lane {
         head: Digest::ZERO,
         count: 0,
     };
+}
+
+/// A lane within a chunk, whose newest digest may not be known yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalLane {
+    pub(crate) lane: u64,
+    pub(crate) head: Number,
+    pub(crate) count: u64,
+}
+
+impl LocalLane {
+    /// The lane, when its head was hashed.
+    pub(crate) fn known(&self, digests: &Digests) -> Lane {
+        Lane {
+            lane: self.lane,
+            head: *digests.get(self.head),
+            count: self.count,
+        }
+    }
 }
 
 /// A value stored in a record, or named there for the first time without its bytes.
@@ -84,9 +110,8 @@ pub(crate) struct LocalStream {
     pub(crate) base: u64,
     /// Records are missing within the chunk, so what came before it says nothing about the stream's end.
     pub(crate) cut: bool,
-    pub(crate) lanes: Vec<Lane>,
-    /// Newest record whose number has its lowest set bit at each position.
-    pub(crate) skips: Vec<u64>,
+    pub(crate) lanes: Lanes<LocalLane>,
+    pub(crate) skips: Skips,
     pub(crate) ended: bool,
     pub(crate) events: u64,
     pub(crate) steps: u64,
@@ -105,8 +130,8 @@ impl LocalStream {
             seq: link.seq,
             base: link.seq,
             cut: false,
-            lanes: Vec::new(),
-            skips: Vec::new(),
+            lanes: Lanes::new(),
+            skips: Skips::new(),
             ended: false,
             events: 0,
             steps: 0,
@@ -122,23 +147,9 @@ impl LocalStream {
         self.open.clear();
         self.stored.clear();
         self.spans.clear();
-        let (lanes, skips) = (
-            std::mem::take(&mut self.lanes),
-            std::mem::take(&mut self.skips),
-        );
-        let (open, stored) = (
-            std::mem::take(&mut self.open),
-            std::mem::take(&mut self.stored),
-        );
-        let spans = std::mem::take(&mut self.spans);
-        *self = LocalStream {
-            lanes,
-            skips,
-            open,
-            stored,
-            spans,
-            ..LocalStream::new(id, link)
-        };
+        (self.id, self.first) = (id, link);
+        (self.offset, self.seq, self.base) = (link.offset, link.seq, link.seq);
+        (self.cut, self.ended, self.events, self.steps) = (false, false, 0, 0);
     }
 
     /// Forgets what the records before number `base` said: some are missing.
@@ -154,19 +165,17 @@ impl LocalStream {
         self.spans.push(self.stored.len() as u32);
     }
 
-    /// Position of a lane; one that is not known yet is taken to be as `assumed`, and the joiner is asked.
-    pub(crate) fn lane(&mut self, offset: u64, assumed: Lane) -> usize {
-        if let Some(at) = self
-            .lanes
-            .iter()
-            .position(|known| known.lane == assumed.lane)
-        {
-            return at;
-        }
+    /// Position of a lane that is not known yet: it is taken to be as `assumed`, and the joiner is asked.
+    #[cold]
+    pub(crate) fn assume(&mut self, offset: u64, assumed: Lane, digests: &mut Digests) -> usize {
         if !self.cut {
             self.open.push((offset, Open::Lane(assumed)));
         }
-        self.lanes.push(assumed);
+        self.lanes.push(LocalLane {
+            lane: assumed.lane,
+            head: digests.read(assumed.head),
+            count: assumed.count,
+        });
         self.lanes.len() - 1
     }
 
@@ -213,7 +222,7 @@ impl LocalStream {
 }
 
 /// Notes where record `seq` stands, for the skip links of later ones.
-pub(crate) fn note_skip(skips: &mut Vec<u64>, seq: u64, offset: u64) {
+pub(crate) fn note_skip(skips: &mut Skips, seq: u64, offset: u64) {
     let bit = seq.trailing_zeros() as usize;
     if bit < 64 {
         if skips.len() <= bit {

@@ -7,6 +7,7 @@ mod damage;
 mod fields;
 mod grid;
 mod groups;
+mod ids;
 mod join;
 mod local;
 mod look;

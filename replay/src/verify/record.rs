@@ -4,18 +4,19 @@
 //! such an assumption is written down as an [`Open`] question, which the joiner answers from what came before; everything
 //! else is judged here.
 
-use super::fields;
-use super::local::{Lane, Link, LocalStream, Open, Stored, differs, lane_name};
-use super::window::Hashed;
+use super::fields::{self, Name, Names};
+use super::ids::ById;
+use super::local::{Lane, Link, LocalLane, LocalStream, Open, Stored, differs, lane_name};
+use super::window::{Check, Digests, Number, Pending, What};
 use crate::finding::{Finding, FindingKind, code, kind_name, stream_name};
 use aos_format::digest::{Digest, RunId};
-use aos_format::event::{Event, LaneHead, ValueRef};
+use aos_format::event::{Event, LaneHead, VALUE_LABEL};
 use aos_format::frame::{FrameHeader, Kind};
 use aos_format::record::{
-    REDACTED, RecordView, StreamId, StreamKind, VOLATILE_GENERATION, VOLATILE_KEY,
-    VOLATILE_ROOT_SEED, ValueEntry,
+    RecordView, StreamId, StreamKind, VOLATILE_GENERATION, VOLATILE_KEY, VOLATILE_ROOT_SEED,
+    ValueEntry,
 };
-use std::collections::BTreeMap;
+use aos_format::sha_wide::{Message, Width};
 
 /// A START, as far as a report needs it.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +39,10 @@ pub(crate) struct Break {
 /// All streams within a chunk.
 #[derive(Default)]
 pub(crate) struct Streams {
-    pub(crate) list: Vec<LocalStream>,
-    by_id: BTreeMap<StreamId, usize>,
-    /// Streams seen last, by the last byte of their id: a guess that is checked before it is taken.
-    recent: Recent,
-    spare: Vec<LocalStream>,
-    slots: Vec<(u8, ValueRef)>,
+    /// Those of this chunk; behind them others whose memory serves again.
+    list: Vec<LocalStream>,
+    by_id: ById<StreamId, u32>,
+    pub(crate) digests: Digests,
     pub(crate) findings: Vec<Finding>,
     pub(crate) breaks: Vec<Break>,
     pub(crate) started: Vec<Started>,
@@ -52,26 +51,18 @@ pub(crate) struct Streams {
     pub(crate) records: u64,
 }
 
-/// Positions in a list of streams.
-struct Recent([u32; 256]);
-
-impl Default for Recent {
-    fn default() -> Recent {
-        Recent([0; 256])
-    }
-}
-
 /// A record under judgement.
-struct Judged<'a> {
-    header: &'a FrameHeader,
+struct Judged<'r, 'a> {
+    header: &'r FrameHeader,
     kind: Kind,
-    view: RecordView<'a>,
-    digest: Digest,
-    previous: Digest,
+    view: &'r RecordView<'a>,
+    /// Number of its digest, where it becomes its lane's head.
+    digest: Option<Number>,
+    previous: &'a [u8; 32],
     activation: Option<&'a str>,
 }
 
-impl Judged<'_> {
+impl Judged<'_, '_> {
     fn fault(
         &self,
         code: &'static str,
@@ -93,8 +84,8 @@ impl Judged<'_> {
 
 impl Streams {
     pub(crate) fn clear(&mut self) {
-        self.spare.append(&mut self.list);
         self.by_id.clear();
+        self.digests.clear();
         self.findings.clear();
         self.breaks.clear();
         self.started.clear();
@@ -103,34 +94,41 @@ impl Streams {
         self.records = 0;
     }
 
-    /// Takes in a record whose CRC holds; `kind` is none for one that this build may skip.
-    pub(crate) fn take(
+    /// Takes in a record whose CRC holds; `kind` is none for one that this build may skip. What rests on digests is judged
+    /// when they are there: see [`Streams::settle`].
+    pub(crate) fn take<'a>(
         &mut self,
         header: &FrameHeader,
         kind: Option<Kind>,
-        view: RecordView<'_>,
-        hashed: Hashed<'_>,
+        view: &RecordView<'a>,
+        values: &[ValueEntry],
+        pending: &mut Pending<'a>,
+        width: Width,
     ) {
         self.records += 1;
         let index = self.follow(header, view.stream());
         let Some(kind) = kind else {
             return;
         };
-        let mut slots = std::mem::take(&mut self.slots);
-        slots.clear();
-        let read = fields::read(kind, view.det(), &mut slots);
-        match read {
+        let mut names = Names::new();
+        match fields::read(kind, view.det(), &mut names) {
             Ok(det) => {
+                let advances = kind.advances();
+                let digest = advances.then(|| pending.hash(view.det().into(), &self.digests));
                 let record = Judged {
                     header,
                     kind,
                     view,
-                    digest: hashed.digest,
+                    digest,
                     previous: det.previous,
                     activation: det.activation,
                 };
-                self.history(index, &record);
-                self.values(index, &record, &slots, hashed);
+                self.history(index, &record, pending);
+                self.values(index, &record, names.all(), values, pending);
+                if matches!(kind, Kind::Checkpoint | Kind::Fork | Kind::Join) {
+                    // They name heads of lanes.
+                    self.settle(pending, width);
+                }
                 self.meaning(index, &record);
             }
             Err(error) => {
@@ -147,7 +145,37 @@ impl Streams {
                 stream.begin_values();
             }
         }
-        self.slots = slots;
+    }
+
+    /// The streams of which there are records.
+    pub(crate) fn all(&self) -> &[LocalStream] {
+        &self.list[..self.by_id.len()]
+    }
+
+    /// Hashes what is pending, and judges what waited for it.
+    pub(crate) fn settle(&mut self, pending: &mut Pending<'_>, width: Width) {
+        let (list, findings) = (&self.list, &mut self.findings);
+        pending.settle(width, &mut self.digests, |check, found| {
+            let (code, field, expected, found) = match check.what {
+                What::Previous => (
+                    code::HISTORY,
+                    "previous".into(),
+                    format!("{found}, the history digest before it"),
+                    Digest(*check.expected),
+                ),
+                What::Value(kind, slot) => (
+                    code::VALUE,
+                    slot_name(kind, slot),
+                    Digest(*check.expected).to_string(),
+                    *found,
+                ),
+            };
+            let finding = Finding::at(code, check.offset, expected, found.to_string())
+                .field(field)
+                .stream(list[check.stream as usize].id)
+                .activation(check.activation);
+            findings.push(finding);
+        });
     }
 
     /// The stream of a record, after following its links.
@@ -157,20 +185,13 @@ impl Streams {
             seq: header.seq,
             prev: header.prev.0,
         };
-        let guess = usize::from(id.id[15]);
-        let recent = self.recent.0[guess] as usize;
-        let known = match self.list.get(recent) {
-            Some(stream) if stream.id == id => Some(recent),
-            _ => self.by_id.get(&id).copied(),
-        };
-        let index = match known {
-            Some(index) => {
-                self.go_on(index, link);
-                index
+        let index = match self.by_id.get(&id) {
+            Some(&index) => {
+                self.go_on(index as usize, link);
+                index as usize
             }
             None => self.begin(id, link),
         };
-        self.recent.0[guess] = index as u32;
         let stream = &mut self.list[index];
         stream.follow_skip(header, &mut self.findings);
         stream.begin_values();
@@ -178,14 +199,12 @@ impl Streams {
     }
 
     fn begin(&mut self, id: StreamId, link: Link) -> usize {
-        let mut stream = self
-            .spare
-            .pop()
-            .unwrap_or_else(|| LocalStream::new(id, link));
-        stream.restart(id, link);
-        let index = self.list.len();
-        self.list.push(stream);
-        self.by_id.insert(id, index);
+        let index = self.by_id.len();
+        match self.list.get_mut(index) {
+            Some(stream) => stream.restart(id, link),
+            None => self.list.push(LocalStream::new(id, link)),
+        }
+        self.by_id.insert(id, index as u32);
         index
     }
 
@@ -212,110 +231,117 @@ impl Streams {
     }
 
     /// Judges the record's place in its lane.
-    fn history(&mut self, index: usize, record: &Judged<'_>) {
+    fn history<'a>(&mut self, index: usize, record: &Judged<'_, 'a>, pending: &mut Pending<'a>) {
         let (lane, count) = (record.view.lane(), record.view.lane_seq());
-        let advances = record.kind.advances();
+        let advances = record.digest.is_some();
         let stream = &mut self.list[index];
         let offset = record.header.offset.0;
-        let first = Lane {
-            lane,
-            head: record.previous,
-            count: count.wrapping_sub(u64::from(advances)),
+        let at = match stream.lanes.iter().position(|known| known.lane == lane) {
+            Some(at) => {
+                pending.check(Check {
+                    digest: stream.lanes[at].head,
+                    expected: record.previous,
+                    what: What::Previous,
+                    offset,
+                    stream: index as u32,
+                    activation: record.activation,
+                });
+                at
+            }
+            None => stream.assume(
+                offset,
+                Lane {
+                    lane,
+                    head: Digest(*record.previous),
+                    count: count.wrapping_sub(u64::from(advances)),
+                },
+                &mut self.digests,
+            ),
         };
-        let at = stream.lane(offset, first);
-        let known = stream.lanes[at];
-        if known.head != record.previous {
-            self.findings.push(record.fault(
-                code::HISTORY,
-                "previous",
-                format!("{}, the history digest before it", known.head),
-                record.previous,
-            ));
-        }
+        let known = &mut stream.lanes[at];
         let expected = known.count.wrapping_add(u64::from(advances));
         if count != expected {
             self.findings
                 .push(record.fault(code::HISTORY, "lane_seq", expected, count));
         }
-        if advances {
-            stream.lanes[at] = Lane {
-                lane,
-                head: record.digest,
-                count,
-            };
+        if let Some(head) = record.digest {
+            (known.head, known.count) = (head, count);
             stream.events += 1;
             stream.steps += u64::from(record.kind == Kind::Step);
         }
     }
 
     /// Judges the table of values against the slots of the deterministic part, and the bytes against both.
-    fn values(
+    fn values<'a>(
         &mut self,
         index: usize,
-        record: &Judged<'_>,
-        slots: &[(u8, ValueRef)],
-        hashed: Hashed<'_>,
+        record: &Judged<'_, 'a>,
+        names: &[Name<'a>],
+        entries: &[ValueEntry],
+        pending: &mut Pending<'a>,
     ) {
-        let (mut entries, mut digests) = (hashed.values.iter(), hashed.digests.iter());
-        let mut slots = slots.iter();
-        let (mut entry, mut slot) = (entries.next(), slots.next());
+        let (mut entries, mut names) = (entries.iter(), names.iter());
+        let (mut entry, mut name) = (entries.next(), names.next());
         loop {
-            match (entry, slot) {
-                (Some(here), Some((number, name))) if here.slot == *number => {
-                    let digest = is_stored(here).then(|| digests.next()).flatten();
-                    self.value(index, record, here, name, digest);
-                    (entry, slot) = (entries.next(), slots.next());
+            match (entry, name) {
+                (Some(here), Some(named)) if here.slot == named.slot => {
+                    self.value(index, record, here, named, pending);
+                    (entry, name) = (entries.next(), names.next());
                 }
-                (Some(extra), next) if next.is_none_or(|(number, _)| extra.slot < *number) => {
+                (Some(extra), next) if next.is_none_or(|name| extra.slot < name.slot) => {
                     self.findings.push(no_slot(record, extra.slot));
-                    if is_stored(extra) {
-                        digests.next();
-                    }
                     entry = entries.next();
                 }
-                (_, Some((number, _))) => {
+                (_, Some(missing)) => {
                     self.findings.push(record.fault(
                         code::VALUE_TABLE,
-                        slot_name(record.kind, *number),
+                        slot_name(record.kind, missing.slot),
                         "an entry in the table of values",
                         "none",
                     ));
-                    slot = slots.next();
+                    name = names.next();
                 }
                 (_, None) => return,
             }
         }
     }
 
-    /// `digest` is that of the value's bytes, where they are stored here.
-    fn value(
+    fn value<'a>(
         &mut self,
         index: usize,
-        record: &Judged<'_>,
+        record: &Judged<'_, 'a>,
         entry: &ValueEntry,
-        name: &ValueRef,
-        digest: Option<&Digest>,
+        name: &Name<'a>,
+        pending: &mut Pending<'a>,
     ) {
-        let field = || slot_name(record.kind, entry.slot);
-        if let Some(digest) = digest {
+        if let Some(bytes) = record.view.salted_bytes(entry) {
             if u64::from(entry.len) != name.len {
                 self.findings.push(record.fault(
                     code::VALUE_TABLE,
-                    field(),
+                    slot_name(record.kind, entry.slot),
                     format!("{} bytes", name.len),
                     format!("{} bytes", entry.len),
                 ));
                 return;
             }
-            if *digest != name.digest {
-                self.findings
-                    .push(record.fault(code::VALUE, field(), name.digest, digest));
-            }
+            let message = Message {
+                label: Some(VALUE_LABEL),
+                bytes,
+            };
+            let digest = pending.hash(message, &self.digests);
+            pending.check(Check {
+                digest,
+                expected: name.digest,
+                what: What::Value(record.kind, entry.slot),
+                offset: record.header.offset.0,
+                stream: index as u32,
+                activation: record.activation,
+            });
         }
         if entry.from_seq == 0 {
             self.list[index]
                 .stored
-                .push(Stored::new(record.header.seq, entry.slot, *name));
+                .push(Stored::new(record.header.seq, entry.slot, name.value()));
         } else {
             self.back_reference(index, record, entry, name);
         }
@@ -324,9 +350,9 @@ impl Streams {
     fn back_reference(
         &mut self,
         index: usize,
-        record: &Judged<'_>,
+        record: &Judged<'_, '_>,
         entry: &ValueEntry,
-        name: &ValueRef,
+        name: &Name<'_>,
     ) {
         let field = || slot_name(record.kind, entry.slot);
         let (seq, from_slot) = (entry.from_seq, entry.from_slot);
@@ -346,23 +372,24 @@ impl Streams {
                 slot: entry.slot,
                 seq,
                 from_slot,
-                name: *name,
+                name: name.value(),
             };
             stream.open.push((record.header.offset.0, open));
             return;
         }
-        let stored = stream.find_stored(seq, from_slot).map(|stored| {
-            stored.used = here;
-            *stored
-        });
-        if let Some((expected, found)) = differs(stored.as_ref(), name, seq, from_slot) {
+        let name = name.value();
+        let stored = stream.find_stored(seq, from_slot);
+        if let Some((expected, found)) = differs(stored.as_deref(), &name, seq, from_slot) {
             self.findings
                 .push(record.fault(code::BACK_REFERENCE, field(), expected, found));
+        }
+        if let Some(stored) = stored {
+            stored.used = here;
         }
     }
 
     /// What single kinds promise.
-    fn meaning(&mut self, index: usize, record: &Judged<'_>) {
+    fn meaning(&mut self, index: usize, record: &Judged<'_, '_>) {
         let id = record.view.stream();
         let fits = match record.kind {
             Kind::Open | Kind::Definition | Kind::Seed | Kind::Seal => id == StreamId::CONTROL,
@@ -425,7 +452,7 @@ impl Streams {
         }
     }
 
-    fn event(&mut self, index: usize, record: &Judged<'_>, event: &Event) {
+    fn event(&mut self, index: usize, record: &Judged<'_, '_>, event: &Event) {
         let offset = record.header.offset.0;
         match event {
             Event::Start(start) => {
@@ -477,7 +504,8 @@ impl Streams {
             Event::Join(join) => {
                 let stream = &mut self.list[index];
                 for digest in &join.digests {
-                    if !stream.lanes.iter().any(|lane| lane.head == *digest) && !stream.cut {
+                    let mut heads = stream.lanes.iter().map(|lane| self.digests.get(lane.head));
+                    if !heads.any(|head| head == digest) && !stream.cut {
                         stream.open.push((offset, Open::Absorbed(*digest)));
                     }
                 }
@@ -486,7 +514,7 @@ impl Streams {
         }
     }
 
-    fn checkpoint(&mut self, index: usize, record: &Judged<'_>, heads: &[LaneHead]) {
+    fn checkpoint(&mut self, index: usize, record: &Judged<'_, '_>, heads: &[LaneHead]) {
         let offset = record.header.offset.0;
         for named in heads {
             let named = Lane {
@@ -495,8 +523,12 @@ impl Streams {
                 count: named.lane_seq,
             };
             let stream = &mut self.list[index];
-            let at = stream.lane(offset, named);
-            let known = stream.lanes[at];
+            let at = stream
+                .lanes
+                .iter()
+                .position(|known| known.lane == named.lane);
+            let at = at.unwrap_or_else(|| stream.assume(offset, named, &mut self.digests));
+            let known = stream.lanes[at].known(&self.digests);
             if known != named {
                 self.findings.push(record.fault(
                     code::LANES,
@@ -516,24 +548,24 @@ impl Streams {
         }
     }
 
-    fn fork(&mut self, index: usize, record: &Judged<'_>, lanes: &[u64]) {
-        let forked = record.digest;
+    fn fork(&mut self, index: usize, record: &Judged<'_, '_>, lanes: &[u64]) {
+        let forked = record.digest.map(|number| *self.digests.get(number));
+        let forked = forked.unwrap_or(Digest::ZERO);
         for (branch, &lane) in lanes.iter().enumerate() {
             let (parent, number) = (
                 record.view.lane().to_le_bytes(),
                 (branch as u64).to_le_bytes(),
             );
-            let before = record.previous;
-            let id = Digest::labelled("aos.lane-id.v1", &[&parent, &before.0, &number]);
+            let id = Digest::labelled("aos.lane-id.v1", &[&parent, record.previous, &number]);
             let id = u64::from_le_bytes(id.0[..8].try_into().expect("eight bytes of thirty-two"));
             if lane != id {
                 self.findings
                     .push(record.fault(code::LANES, "lanes", id, lane));
             }
             let head = Digest::labelled("aos.lane.v1", &[&forked.0, &number]);
-            self.list[index].lanes.push(Lane {
+            self.list[index].lanes.push(LocalLane {
                 lane,
-                head,
+                head: self.digests.read(head),
                 count: 0,
             });
         }
@@ -547,12 +579,7 @@ pub(crate) fn slot_name(kind: Kind, slot: u8) -> String {
     }
 }
 
-/// Whether the bytes of a value stand in the record itself.
-fn is_stored(entry: &ValueEntry) -> bool {
-    entry.from_seq == 0 && entry.start < REDACTED
-}
-
-fn no_slot(record: &Judged<'_>, slot: u8) -> Finding {
+fn no_slot(record: &Judged<'_, '_>, slot: u8) -> Finding {
     record.fault(
         code::VALUE_TABLE,
         slot_name(record.kind, slot),

@@ -7,10 +7,11 @@
 use super::grid::Chunk;
 use super::look::Look;
 use super::record::Streams;
-use super::window::{Frame, Hashed, Window};
+use super::window::Pending;
 use crate::finding::{Finding, FindingKind, code, kind_name};
 use aos_format::frame::{Commit, FRAME_HEADER_LEN, FrameHeader, Kind, SegmentEnd};
 use aos_format::offset::{Offset, Stride, segment_file_name};
+use aos_format::record::{RecordView, ValueEntry};
 use aos_format::segment::{Identity, SEGMENT_HEADER_LEN, SegmentHeader};
 use aos_format::sha_wide::Width;
 use aos_store::Aligned;
@@ -107,11 +108,14 @@ pub(crate) fn scan(log: Look<'_>, chunk: &Chunk, start: Option<u64>, out: &mut S
         bytes: &bytes,
         read,
         width,
+        pending: Pending::default(),
+        values: Vec::new(),
         out,
     };
     let scanned = scan
         .begin(identity, start)
         .and_then(|start| scan.run(start));
+    scan.out.streams.settle(&mut scan.pending, width);
     if let Err(error) = scanned {
         scan.out.error = Some(error);
     }
@@ -125,22 +129,22 @@ pub(crate) fn kept<'a>(
     mut each: impl FnMut(&mut Scanned),
 ) {
     let mut frames = frames.peekable();
-    let mut out = Scanned::default();
+    let (mut out, mut values) = (Scanned::default(), Vec::new());
     while frames.peek().is_some() {
-        let mut window = Window::default();
-        while !window.is_full()
+        let mut pending = Pending::default();
+        out.clear();
+        while !pending.is_full()
             && let Some((header, body)) = frames.next()
         {
-            window.push(*header, body);
-        }
-        window.hash(width);
-        out.clear();
-        for frame in &window.frames {
-            if let (Some(Ok(view)), Some(hashed)) = (&frame.record, window.hashed(frame)) {
-                let kind = Kind::from_u8(frame.header.kind);
-                out.streams.take(&frame.header, kind, *view, hashed);
+            let kind = Kind::from_u8(header.kind);
+            values.clear();
+            let record = RecordView::of_frame_with(header, body, |value| values.push(value));
+            if let (false, Ok(view)) = (kind.is_some_and(Kind::is_structural), record) {
+                out.streams
+                    .take(header, kind, &view, &values, &mut pending, width);
             }
         }
+        out.streams.settle(&mut pending, width);
         each(&mut out);
     }
 }
@@ -152,16 +156,19 @@ struct Scan<'a> {
     bytes: &'a [u8],
     read: &'a Read<'a>,
     width: Width,
+    pending: Pending<'a>,
+    /// Values of the record at hand.
+    values: Vec<ValueEntry>,
     out: &'a mut Scanned,
 }
 
-/// A place where frames should stand, judged.
+/// A place where a frame should stand, judged.
 enum Judged {
-    /// Frames up to here, and taken in.
+    /// A frame up to here, and taken in.
     Good(u64),
     /// The header holds, the body does not.
     BadBody(FrameHeader, String),
-    /// No frame here, or one that cannot be; those before it are taken in.
+    /// No frame here, or one that cannot be.
     Bad(u64, String),
 }
 
@@ -205,13 +212,16 @@ impl<'a> Scan<'a> {
             self.rest(self.chunk.from);
             return Ok(());
         }
-        let mut window = Window::default();
         while at < self.chunk.to {
-            if self.is_zero_from(at) {
-                self.out.notes.push((at, Note::Zeros));
-                return Ok(());
-            }
-            at = match self.judge(at, &mut window)? {
+            let judged = match self.whole_frame(at) {
+                Some((header, body)) => self.take_whole(&header, body),
+                None if self.is_zero_from(at) => {
+                    self.out.notes.push((at, Note::Zeros));
+                    return Ok(());
+                }
+                None => self.judge_one(at)?,
+            };
+            at = match judged {
                 Judged::Good(end) => end,
                 Judged::BadBody(header, found) => {
                     self.see(&header);
@@ -315,23 +325,6 @@ impl<'a> Scan<'a> {
             && FrameHeader::decode(header, self.stride).is_ok()
     }
 
-    /// Judges the frames from `at` on up to one that is not good, and takes them in.
-    fn judge(&mut self, at: u64, window: &mut Window<'a>) -> Result<Judged, aos_store::Error> {
-        window.clear();
-        let mut end = at;
-        while !window.is_full() && end < self.chunk.to {
-            let Some((header, body)) = self.whole_frame(end) else {
-                break;
-            };
-            window.push(header, body);
-            end = header.end().0;
-        }
-        if window.frames.is_empty() {
-            return self.judge_one(at);
-        }
-        Ok(self.take_all(window))
-    }
-
     /// The frame at `at`, when it is good and lies in the chunk.
     fn whole_frame(&self, at: u64) -> Option<(FrameHeader, &'a [u8])> {
         if self.chunk.segment_end - at < FRAME_HEADER_LEN {
@@ -374,22 +367,29 @@ impl<'a> Scan<'a> {
         if let Err(error) = header.check_body(body) {
             return Ok(Judged::BadBody(header, error.to_string()));
         }
-        let mut window = Window::default();
-        window.push(header, body);
-        Ok(self.take_all(&mut window))
+        self.out.streams.settle(&mut self.pending, self.width);
+        let mut pending = Pending::default();
+        let taken = self.take(&header, body, &mut pending);
+        self.out.streams.settle(&mut pending, self.width);
+        Ok(match taken {
+            Ok(()) => Judged::Good(header.end().0),
+            Err(found) => Judged::Bad(at, found),
+        })
     }
 
-    /// Takes in the frames of a window, up to one that cannot be.
-    fn take_all(&mut self, window: &mut Window<'_>) -> Judged {
-        window.hash(self.width);
-        let mut end = 0;
-        for frame in &window.frames {
-            if let Err(found) = self.take(frame, window.hashed(frame)) {
-                return Judged::Bad(frame.header.offset.0, found);
-            }
-            end = frame.header.end().0;
+    /// Takes in a frame that lies in the chunk.
+    #[inline]
+    fn take_whole(&mut self, header: &FrameHeader, body: &'a [u8]) -> Judged {
+        let mut pending = std::mem::take(&mut self.pending);
+        let taken = self.take(header, body, &mut pending);
+        if pending.is_full() {
+            self.out.streams.settle(&mut pending, self.width);
         }
-        Judged::Good(end)
+        self.pending = pending;
+        match taken {
+            Ok(()) => Judged::Good(header.end().0),
+            Err(found) => Judged::Bad(header.offset.0, found),
+        }
     }
 
     fn header(&self, bytes: &[u8], at: u64) -> Result<FrameHeader, aos_format::Error> {
@@ -409,8 +409,12 @@ impl<'a> Scan<'a> {
     }
 
     /// Takes in a frame whose CRCs hold; else says in words why it cannot be.
-    fn take(&mut self, frame: &Frame<'_>, hashed: Option<Hashed<'_>>) -> Result<(), String> {
-        let (header, body) = (&frame.header, frame.body);
+    fn take<'b>(
+        &mut self,
+        header: &FrameHeader,
+        body: &'b [u8],
+        pending: &mut Pending<'b>,
+    ) -> Result<(), String> {
         let structural = header.seq == 0 && header.prev == Offset::NONE && header.record_len == 0;
         match Kind::from_u8(header.kind) {
             Some(Kind::Commit) => match Commit::decode(&body[..header.body_len as usize]) {
@@ -444,23 +448,27 @@ impl<'a> Scan<'a> {
                     ..finding.kind(FindingKind::Unsupported).field("kind")
                 });
             }
-            kind => match (&frame.record, hashed) {
-                (Some(Ok(view)), Some(hashed)) => {
-                    self.out.streams.take(header, kind, *view, hashed);
+            kind => {
+                self.values.clear();
+                let values = &mut self.values;
+                match RecordView::of_frame_with(header, body, |value| values.push(value)) {
+                    Ok(view) => {
+                        let streams = &mut self.out.streams;
+                        streams.take(header, kind, &view, values, pending, self.width);
+                    }
+                    // Whose record it is cannot be told, so its stream goes on without it.
+                    Err(error) => {
+                        let note = Note::Bad {
+                            to: header.end().0,
+                            expected: "a record of version 1",
+                            found: error.to_string(),
+                            prev: Some(header.prev.0),
+                            counted: true,
+                        };
+                        self.out.notes.push((header.offset.0, note));
+                    }
                 }
-                // Whose record it is cannot be told, so its stream goes on without it.
-                (Some(Err(found)), _) => {
-                    let note = Note::Bad {
-                        to: header.end().0,
-                        expected: "a record of version 1",
-                        found: found.clone(),
-                        prev: Some(header.prev.0),
-                        counted: true,
-                    };
-                    self.out.notes.push((header.offset.0, note));
-                }
-                _ => return Err("a frame without a record".into()),
-            },
+            }
         }
         self.see(header);
         Ok(())

@@ -1,104 +1,113 @@
-//! The next frames of a chunk, hashed several at a time.
+//! Digests to come: messages are hashed many at a time, and what they should be is compared afterwards.
 //!
-//! A digest on its own waits for the CPU most of the time, so the deterministic parts and values of a few hundred records
-//! are hashed together, before any of them is judged.
+//! A digest on its own waits for the CPU most of the time. So a record is judged without it: its digest has a number, heads of
+//! lanes are such numbers, and what must be equal is written down as a [`Check`].
 
 use aos_format::digest::Digest;
-use aos_format::event::VALUE_LABEL;
-use aos_format::frame::{FrameHeader, Kind};
-use aos_format::record::{RecordView, ValueEntry};
+use aos_format::frame::Kind;
 use aos_format::sha_wide::{Message, Width, digest_messages};
-use std::ops::Range;
 
-/// Most frames at a time; bodies stay in the CPU's cache.
-const FRAMES_MAX: usize = 256;
+/// Messages at a time, more or less; their bytes stay in the CPU's cache.
+const MESSAGES: usize = 384;
 
-/// A frame whose CRCs hold.
-pub(crate) struct Frame<'a> {
-    pub(crate) header: FrameHeader,
-    /// The body with its padding.
-    pub(crate) body: &'a [u8],
-    /// Its record, or why it is none; absent for frames that hold none.
-    pub(crate) record: Option<Result<RecordView<'a>, String>>,
-    /// Where its digests are: of the deterministic part, then of each value stored in it.
-    digests: Range<usize>,
-    /// Where its values are listed.
-    values: Range<usize>,
-}
+/// Number of a digest within a chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Number(u32);
 
-/// What a record holds, hashed.
-#[derive(Clone, Copy)]
-pub(crate) struct Hashed<'a> {
-    /// Of the deterministic part.
-    pub(crate) digest: Digest,
-    /// The record's values, in ascending order of slot.
-    pub(crate) values: &'a [ValueEntry],
-    /// Digests of those that are stored here, in the same order.
-    pub(crate) digests: &'a [Digest],
-}
-
-/// Frames that follow each other.
+/// The digests of a chunk.
 #[derive(Default)]
-pub(crate) struct Window<'a> {
-    pub(crate) frames: Vec<Frame<'a>>,
-    messages: Vec<Message<'a>>,
-    digests: Vec<Digest>,
-    values: Vec<ValueEntry>,
+pub(crate) struct Digests {
+    /// Of messages, and behind them of those pending nothing yet.
+    hashed: Vec<Digest>,
+    /// Those that were read.
+    read: Vec<Digest>,
 }
 
-impl<'a> Window<'a> {
+/// Set in the number of a digest that was read.
+const READ: u32 = 1 << 31;
+
+impl Digests {
     pub(crate) fn clear(&mut self) {
-        self.frames.clear();
-        self.messages.clear();
-        self.values.clear();
+        self.hashed.clear();
+        self.read.clear();
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.frames.len() == FRAMES_MAX
+    /// Takes in a digest that stands in a record.
+    pub(crate) fn read(&mut self, digest: Digest) -> Number {
+        self.read.push(digest);
+        Number((self.read.len() - 1) as u32 | READ)
     }
 
-    pub(crate) fn push(&mut self, header: FrameHeader, body: &'a [u8]) {
-        let (from, first) = (self.messages.len(), self.values.len());
-        let structural = Kind::from_u8(header.kind).is_some_and(Kind::is_structural);
-        let values = &mut self.values;
-        let record = (!structural)
-            .then(|| RecordView::of_frame_with(&header, body, |value| values.push(value)));
-        match &record {
-            Some(Ok(view)) => {
-                self.messages.push(view.det().into());
-                for value in &self.values[first..] {
-                    self.messages
-                        .extend(view.salted_bytes(value).map(|bytes| Message {
-                            label: Some(VALUE_LABEL),
-                            bytes,
-                        }));
-                }
-            }
-            Some(Err(_)) => self.values.truncate(first),
-            None => {}
+    /// The digest with that number, after it was hashed.
+    pub(crate) fn get(&self, Number(number): Number) -> &Digest {
+        match number & READ {
+            0 => &self.hashed[number as usize],
+            _ => &self.read[(number & !READ) as usize],
         }
-        self.frames.push(Frame {
-            header,
-            body,
-            record: record.map(|record| record.map_err(|error| error.to_string())),
-            digests: from..self.messages.len(),
-            values: first..self.values.len(),
-        });
+    }
+}
+
+/// What a digest must be equal to.
+#[derive(Clone, Copy)]
+pub(crate) struct Check<'a> {
+    pub(crate) digest: Number,
+    pub(crate) expected: &'a [u8; 32],
+    pub(crate) what: What,
+    /// Where, for findings: the record's offset, its stream's position, the activation it names.
+    pub(crate) offset: u64,
+    pub(crate) stream: u32,
+    pub(crate) activation: Option<&'a str>,
+}
+
+/// What a [`Check`] is about.
+#[derive(Clone, Copy)]
+pub(crate) enum What {
+    /// The head of the record's lane, which the record says it follows.
+    Previous,
+    /// A value's bytes, in a slot of a record of a kind.
+    Value(Kind, u8),
+}
+
+/// Messages not hashed yet, and all that waits for their digests.
+#[derive(Default)]
+pub(crate) struct Pending<'a> {
+    messages: Vec<Message<'a>>,
+    checks: Vec<Check<'a>>,
+}
+
+impl<'a> Pending<'a> {
+    pub(crate) fn is_full(&self) -> bool {
+        self.messages.len() >= MESSAGES
     }
 
-    /// Hashes all that was pushed.
-    pub(crate) fn hash(&mut self, width: Width) {
-        self.digests.resize(self.messages.len(), Digest::ZERO);
-        digest_messages(width, &self.messages, &mut self.digests);
+    /// Gives the digest of a message its number.
+    pub(crate) fn hash(&mut self, message: Message<'a>, digests: &Digests) -> Number {
+        self.messages.push(message);
+        Number((digests.hashed.len() + self.messages.len() - 1) as u32)
     }
 
-    /// What a frame's record holds, after [`Window::hash`]; nothing where there is none.
-    pub(crate) fn hashed(&self, frame: &Frame<'a>) -> Option<Hashed<'_>> {
-        let (digest, digests) = self.digests[frame.digests.clone()].split_first()?;
-        Some(Hashed {
-            digest: *digest,
-            values: &self.values[frame.values.clone()],
-            digests,
-        })
+    pub(crate) fn check(&mut self, check: Check<'a>) {
+        self.checks.push(check);
+    }
+
+    /// Hashes all messages and tells of each check that fails.
+    pub(crate) fn settle(
+        &mut self,
+        width: Width,
+        digests: &mut Digests,
+        mut failed: impl FnMut(&Check<'a>, &Digest),
+    ) {
+        let from = digests.hashed.len();
+        digests
+            .hashed
+            .resize(from + self.messages.len(), Digest::ZERO);
+        digest_messages(width, &self.messages, &mut digests.hashed[from..]);
+        self.messages.clear();
+        for check in self.checks.drain(..) {
+            let found = digests.get(check.digest);
+            if found.0 != *check.expected {
+                failed(&check, found);
+            }
+        }
     }
 }

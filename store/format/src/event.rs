@@ -21,7 +21,7 @@ use coding::{
 
 mod coding;
 
-pub use coding::{Field, FieldType, Fields, Present};
+pub use coding::{Field, FieldType, Fields, Present, SLOTS_MAX};
 
 /// The standard `Result`; here `Result` is the event.
 type Outcome<T, E> = std::result::Result<T, E>;
@@ -490,18 +490,27 @@ pub fn tag(kind: Kind) -> [u8; TAG_LEN] {
 /// # Errors
 /// [`Error::BadField`].
 pub fn previous(kind: Kind, det: &[u8]) -> Outcome<Digest, Error> {
-    if det.len() < FIELDS_AT || det[..TAG_LEN] != tag(kind) || fields(kind).is_empty() {
-        return Err(Error::BadField {
-            field: "tag",
-            why: "not the tag of the frame's kind",
-        });
-    }
-    Ok(Digest(
-        det[TAG_LEN..FIELDS_AT]
-            .try_into()
-            .expect("thirty-two bytes"),
-    ))
+    previous_bytes(kind, det).map(|bytes| Digest(*bytes))
 }
+
+/// As [`previous`], where it stands.
+///
+/// # Errors
+/// As [`previous`].
+#[inline]
+pub fn previous_bytes(kind: Kind, det: &[u8]) -> Outcome<&[u8; 32], Error> {
+    match det.split_first_chunk() {
+        Some((found, rest)) if *found == tag(kind) && !fields(kind).is_empty() => {
+            rest.first_chunk().ok_or(OTHER_TAG)
+        }
+        _ => Err(OTHER_TAG),
+    }
+}
+
+const OTHER_TAG: Error = Error::BadField {
+    field: "tag",
+    why: "not the tag of the frame's kind",
+};
 
 /// The raw fields of a deterministic part, in order, without judging their content: as [`Fields`] gives them.
 ///

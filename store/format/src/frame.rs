@@ -107,6 +107,7 @@ impl Kind {
     ];
 
     /// The kind of that number.
+    #[inline]
     pub fn from_u8(number: u8) -> Option<Kind> {
         BY_NUMBER[usize::from(number)]
     }
@@ -137,11 +138,13 @@ impl Kind {
     }
 
     /// Whether the frame belongs to the log's structure and carries no record.
+    #[inline]
     pub fn is_structural(self) -> bool {
         matches!(self, Kind::Commit | Kind::SegmentEnd)
     }
 
     /// Whether a record of this kind becomes its lane's newest digest.
+    #[inline]
     pub fn advances(self) -> bool {
         match self {
             Kind::Commit | Kind::SegmentEnd | Kind::Checkpoint | Kind::Seal | Kind::Mark => false,
@@ -192,11 +195,13 @@ pub struct FrameHeader {
 
 impl FrameHeader {
     /// Length of the whole frame in bytes: header, body and padding.
+    #[inline]
     pub fn frame_len(&self) -> u64 {
         FRAME_HEADER_LEN + align16(u64::from(self.body_len))
     }
 
     /// First offset after the frame.
+    #[inline]
     pub fn end(&self) -> Offset {
         self.offset.plus(self.frame_len())
     }
@@ -226,6 +231,7 @@ impl FrameHeader {
     ///
     /// # Errors
     /// [`Error::Cut`], [`Error::BadCrc`], [`Error::Reserved`], [`Error::BadLength`], [`Error::BadLink`].
+    #[inline]
     pub fn decode(b: &[u8], stride: Stride) -> Result<FrameHeader, Error> {
         if b.len() < 64 {
             return Err(Error::Cut {
@@ -265,6 +271,7 @@ impl FrameHeader {
         Ok(header)
     }
 
+    #[inline]
     fn check_shape(&self, stride: Stride) -> Result<(), Error> {
         let limit = stride.record_limit();
         if u64::from(self.body_len) > limit {
@@ -307,6 +314,7 @@ impl FrameHeader {
     ///
     /// # Errors
     /// [`Error::Misplaced`], [`Error::Foreign`], [`Error::Stale`].
+    #[inline]
     pub fn belongs(&self, offset: Offset, salt: u32, epoch_min: u32) -> Result<(), Error> {
         if self.offset != offset && !controls::on(Control::OwnOffsetOff) {
             return Err(Error::Misplaced {
@@ -333,6 +341,7 @@ impl FrameHeader {
     ///
     /// # Errors
     /// [`Error::BadCrc`], [`Error::Cut`].
+    #[inline]
     pub fn check_body(&self, body: &[u8]) -> Result<(), Error> {
         let expected = align16(u64::from(self.body_len));
         if body.len() as u64 != expected {

@@ -419,6 +419,7 @@ fn leads_back(det_len: u32) -> u32 {
 
 /// The usual record, a deterministic part with its root behind it and nothing else, without the pointer checks that rkyv makes
 /// of any archive: what the root must say is known here. `None` for every other record, good or bad.
+#[inline]
 fn usual(record: &[u8]) -> Option<RecordView<'_>> {
     let (det, root) = record.split_at(record.len().checked_sub(ROOT_LEN)?);
     let root: &[u8; ROOT_LEN] = root.try_into().ok()?;
@@ -583,6 +584,7 @@ impl<'a> RecordView<'a> {
     }
 
     /// Stream it belongs to.
+    #[inline]
     pub fn stream(&self) -> StreamId {
         self.stream
     }
@@ -597,11 +599,13 @@ impl<'a> RecordView<'a> {
     }
 
     /// Lane; 0 is the first.
+    #[inline]
     pub fn lane(&self) -> u64 {
         self.extras().map_or(0, |extras| extras.lane.to_native())
     }
 
     /// Records that advance the lane's history up to and including this one.
+    #[inline]
     pub fn lane_seq(&self) -> u64 {
         let high = self
             .extras()
@@ -615,6 +619,7 @@ impl<'a> RecordView<'a> {
     }
 
     /// Deterministic part.
+    #[inline]
     pub fn det(&self) -> &'a [u8] {
         self.det
     }
@@ -662,6 +667,7 @@ impl<'a> RecordView<'a> {
     }
 
     /// Salt and bytes of a value stored in this record, as they are hashed behind [`crate::event::VALUE_LABEL`].
+    #[inline]
     pub fn salted_bytes(&self, value: &ValueEntry) -> Option<&'a [u8]> {
         let bytes = self.value_bytes(value)?;
         let start = value.start as usize;
@@ -670,6 +676,7 @@ impl<'a> RecordView<'a> {
     }
 
     /// Bytes of a value stored in this record; `None` for a back reference or an absent value.
+    #[inline]
     pub fn value_bytes(&self, value: &ValueEntry) -> Option<&'a [u8]> {
         if value.from_seq != 0 || value.start >= REDACTED {
             return None;

@@ -1,16 +1,17 @@
-//! SHA-256 of many independent messages, two or four at a time on one core.
+//! SHA-256 of many independent messages, two, four or sixteen at a time on one core.
 //!
 //! The SHA instructions of a CPU work on one message with long waits between them; the rounds of other messages fill these.
-//! Which width there is, is found at run time; without the instructions the `sha2` crate does the work. The digests are the
-//! same at every width.
+//! Where registers of 512 bits are as fast as shorter ones, sixteen messages side by side in them, without the SHA instructions, are
+//! faster still. Which width there is, is found at run time; without the instructions the `sha2` crate does the work. The digests
+//! are the same at every width.
 //!
 //! # Unsafe
 //!
 //! This is the only place in the crate with `unsafe`, for three things. Functions compiled for instructions that a CPU may lack
-//! are called from `Width::compress` alone, and a [`Width`] that leads to them comes from [`Width::best`] or
-//! [`Width::found`], which look whether the CPU has them. 16 bytes at a time are loaded through a pointer that was a
-//! reference to 16 bytes just before. And a register is taken for the four words it holds, and the other way round. Nothing
-//! is written through a pointer.
+//! are called from `Width::compress` and `Width::compress_sixteen` alone, and a [`Width`] that leads to them comes from
+//! [`Width::best`] or [`Width::found`], which look whether the CPU has them. 16 or 64 bytes at a time are loaded, and 64 stored,
+//! through a pointer that was a reference to as many bytes just before. And registers are taken for the words they hold, and
+//! the other way round.
 #![allow(unsafe_code)]
 
 use crate::digest::Digest;
@@ -18,10 +19,8 @@ use sha2::{Digest as _, Sha256};
 
 /// Bytes that SHA-256 takes at a time.
 const BLOCK: usize = 64;
-/// Longest message that is copied to be padded in one piece.
-const COPIED: usize = 7 * BLOCK;
-/// Most lanes.
-const LANES_MAX: usize = 4;
+/// Most lanes with the SHA instructions.
+const NARROW: usize = 4;
 
 /// A message: a label of 16 bytes, where there is one, then bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +63,8 @@ enum Kind {
     Two,
     #[cfg(target_arch = "x86_64")]
     Four,
+    #[cfg(target_arch = "x86_64")]
+    Sixteen,
 }
 
 impl Width {
@@ -73,7 +74,9 @@ impl Width {
     /// The fastest width of this machine.
     pub fn best() -> Width {
         #[cfg(target_arch = "x86_64")]
-        if x86::has_four() {
+        if x86::has_four() && sixteen::has_sixteen() {
+            return Width(Kind::Sixteen);
+        } else if x86::has_four() {
             return Width(Kind::Four);
         } else if x86::has_two() {
             return Width(Kind::Two);
@@ -89,6 +92,8 @@ impl Width {
         {
             widths.extend(x86::has_two().then_some(Width(Kind::Two)));
             widths.extend(x86::has_four().then_some(Width(Kind::Four)));
+            let has_sixteen = x86::has_four() && sixteen::has_sixteen();
+            widths.extend(has_sixteen.then_some(Width(Kind::Sixteen)));
         }
         widths
     }
@@ -101,22 +106,37 @@ impl Width {
             Kind::Two => 2,
             #[cfg(target_arch = "x86_64")]
             Kind::Four => 4,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Sixteen => sixteen::LANES,
         }
     }
 
-    /// Takes the same number of whole blocks into each state; `runs` are of one length, at most as many as there are lanes.
+    /// Takes the next `count` blocks of each lane into its state; there are at most as many lanes as [`Width::lanes`].
     #[cfg(target_arch = "x86_64")]
-    fn compress(self, states: &mut [x86::State], runs: &[&[u8]]) {
+    fn compress(self, lanes: &mut [x86::Lane<'_>], count: usize) {
         // SAFETY: only `best` and `found` make a width that comes here, where `has_two` or `has_four` saw its instructions.
         unsafe {
-            match (self.0, states, runs) {
-                (_, [a], [x]) => x86::one([a], [x]),
-                (_, [a, b], [x, y]) => x86::two([a, b], [x, y]),
-                (Kind::Four, [a, b, c], [x, y, z]) => x86::three([a, b, c], [x, y, z]),
-                (Kind::Four, [a, b, c, d], [x, y, z, u]) => x86::four([a, b, c, d], [x, y, z, u]),
-                _ => unreachable!("as many runs as states, and no more than lanes"),
+            match (self.0, lanes) {
+                (_, [a]) => x86::one([a], count),
+                (_, [a, b]) => x86::two([a, b], count),
+                (Kind::Four | Kind::Sixteen, [a, b, c]) => x86::three([a, b, c], count),
+                (Kind::Four | Kind::Sixteen, [a, b, c, d]) => x86::four([a, b, c, d], count),
+                _ => unreachable!("no more than lanes"),
             }
         }
+    }
+
+    /// As [`Width::compress`], for sixteen.
+    #[cfg(target_arch = "x86_64")]
+    fn compress_sixteen(
+        self,
+        states: &mut sixteen::Words,
+        lanes: [&x86::Lane<'_>; sixteen::LANES],
+        count: usize,
+    ) {
+        assert_eq!(self.0, Kind::Sixteen, "a CPU with registers of 512 bits");
+        // SAFETY: only `best` and `found` make a width of sixteen, where `has_sixteen` saw its instructions.
+        unsafe { sixteen::compress(states, lanes, count) }
     }
 }
 
@@ -156,10 +176,12 @@ fn hash<'a>(
             }
         }
         #[cfg(target_arch = "x86_64")]
-        Kind::Two | Kind::Four => x86::hash(width, count, message, digests),
+        Kind::Two | Kind::Four | Kind::Sixteen => x86::hash(width, count, message, digests),
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+mod sixteen;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -10,7 +10,7 @@ use crate::frame::Kind;
 use crate::wire::{put_varint, take_varint};
 
 /// Most slots that one kind has; a test holds the table to it.
-pub(super) const SLOTS_MAX: usize = 4;
+pub const SLOTS_MAX: usize = 4;
 /// How a field's bytes are to be read, and what a field that is left out means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FieldType {

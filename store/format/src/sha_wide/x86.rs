@@ -1,6 +1,6 @@
 //! Several messages at a time with the SHA instructions of x86-64.
 
-use super::{BLOCK, COPIED, LANES_MAX, Message, Width};
+use super::{BLOCK, Message, NARROW, Width, sixteen};
 use crate::digest::Digest;
 use std::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_loadu_si128, _mm_set_epi32, _mm_set_epi64x,
@@ -8,8 +8,13 @@ use std::arch::x86_64::{
     _mm_shuffle_epi32,
 };
 
+/// Messages that are put in order at a time.
+const BATCH: usize = 512;
+/// Fewest messages under way for which sixteen lanes, the idle ones included, are faster than four with the SHA instructions.
+const WIDE_MIN: usize = 8;
+
 /// State of a hash: its words as the instructions want them, a, b, e, f and c, d, g, h, the first one highest.
-pub(super) type State = [__m128i; 2];
+type State = [__m128i; 2];
 
 /// What every hash begins with (FIPS 180-4, 5.3.3).
 const START: State = [
@@ -23,17 +28,22 @@ const fn register([a, b, c, d]: [u32; 4]) -> __m128i {
     unsafe { std::mem::transmute([d, c, b, a]) }
 }
 
-/// The words of a register, the highest first.
-fn words(register: __m128i) -> [u32; 4] {
-    // SAFETY: a register is the 16 bytes of four words, and all of them are values of those.
-    let [d, c, b, a]: [u32; 4] = unsafe { std::mem::transmute(register) };
-    [a, b, c, d]
+/// The words a to h of a state.
+fn words(state: State) -> [u32; 8] {
+    // SAFETY: two registers are the 32 bytes of eight words, and all of them are values of those.
+    let [f, e, b, a, h, g, d, c]: [u32; 8] = unsafe { std::mem::transmute(state) };
+    [a, b, c, d, e, f, g, h]
+}
+
+/// The state of which those are the words a to h.
+fn registers([a, b, c, d, e, f, g, h]: [u32; 8]) -> State {
+    [register([a, b, e, f]), register([c, d, g, h])]
 }
 
 /// Constants of the rounds (FIPS 180-4, 4.2.2).
 #[rustfmt::skip]
 #[allow(clippy::unreadable_literal)]
-const K: [u32; 64] = [
+pub(super) const K: [u32; 64] = [
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -56,134 +66,212 @@ pub(super) fn has_four() -> bool {
     has_two() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")
 }
 
-/// A message under way in one lane. What is to be hashed lies in up to three runs of whole blocks: its beginning (where a
-/// label stands before it) or all of it copied and padded, its middle where it is, its end copied and padded.
-struct Lane<'a> {
+/// A message under way in one lane: its whole blocks where they are, its beginning, where a label stands before it, and its end
+/// copied.
+pub(super) struct Lane<'a> {
     number: usize,
     state: State,
-    copy: [u8; COPIED + 2 * BLOCK],
-    copied: usize,
+    /// Blocks hashed.
     at: usize,
-    middle: &'a [u8],
-    end: &'a [u8],
-    stage: Stage,
-    bits: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Beginning,
-    Middle,
-    End,
+    /// Blocks there are.
+    blocks: usize,
+    /// Whether `first` comes first.
+    labelled: bool,
+    first: [u8; BLOCK],
+    middle: &'a [[u8; BLOCK]],
+    /// The end with its padding, in one block or two.
+    last: [[u8; BLOCK]; 2],
 }
 
 impl<'a> Lane<'a> {
-    fn idle() -> Lane<'a> {
-        Lane {
-            number: 0,
-            state: START,
-            copy: [0; COPIED + 2 * BLOCK],
-            copied: 0,
-            at: 0,
-            middle: &[],
-            end: &[],
-            stage: Stage::End,
-            bits: 0,
-        }
-    }
+    const IDLE: Lane<'a> = Lane {
+        number: 0,
+        state: START,
+        at: 0,
+        blocks: 0,
+        labelled: false,
+        first: [0; BLOCK],
+        middle: &[],
+        last: [[0; BLOCK]; 2],
+    };
 
     /// Begins a message.
     fn begin(&mut self, number: usize, message: Message<'a>) {
+        const LABEL: usize = 16;
         (self.number, self.state, self.at) = (number, START, 0);
-        self.bits = message.len() as u64 * 8;
-        let label = message.label.map_or(&[][..], |label| label);
-        self.copy[..label.len()].copy_from_slice(label);
-        if message.len() <= COPIED {
-            (self.middle, self.end) = (&[], message.bytes);
-            self.pad(label.len());
-            return;
+        let bits = (message.len() as u64 * 8).to_be_bytes();
+        self.last[0] = [0; BLOCK];
+        let (mut rest, mut before) = (message.bytes, 0);
+        self.labelled = false;
+        if let Some(label) = message.label {
+            if let Some((bytes, after)) = rest.split_first_chunk::<{ BLOCK - LABEL }>() {
+                self.first[..LABEL].copy_from_slice(label);
+                self.first[LABEL..].copy_from_slice(bytes);
+                (self.labelled, rest) = (true, after);
+            } else {
+                self.last[0][..LABEL].copy_from_slice(label);
+                before = LABEL;
+            }
         }
-        // More than a block follows the label, so all that is cut here is there.
-        let beginning = (BLOCK - label.len()) % BLOCK;
-        let (first, rest) = message.bytes.split_at(beginning);
-        self.copy[label.len()..label.len() + beginning].copy_from_slice(first);
-        self.copied = if label.is_empty() { 0 } else { BLOCK };
-        (self.middle, self.end) = rest.split_at(rest.len() / BLOCK * BLOCK);
-        self.stage = Stage::Beginning;
-        self.go_on();
-    }
-
-    /// Copies the end behind `before` bytes, and pads.
-    fn pad(&mut self, before: usize) {
-        let len = before + self.end.len();
-        self.copy[before..len].copy_from_slice(self.end);
-        self.copied = (len + 9).next_multiple_of(BLOCK);
-        self.copy[len] = 0x80;
-        // As many zeros as padding can have: what is too many is behind the end, or overwritten next.
-        self.copy[len + 1..][..BLOCK + 8].fill(0);
-        self.copy[self.copied - 8..self.copied].copy_from_slice(&self.bits.to_be_bytes());
-        (self.at, self.stage) = (0, Stage::End);
-    }
-
-    /// Whole blocks to hash now.
-    fn run(&self) -> &[u8] {
-        match self.stage {
-            Stage::Beginning | Stage::End => &self.copy[self.at..self.copied],
-            Stage::Middle => &self.middle[self.at..],
+        // Less than a block follows a label that is not in a block of its own.
+        let (middle, end) = rest.as_chunks::<BLOCK>();
+        self.middle = middle;
+        let len = before + end.len();
+        self.last[0][before..len].copy_from_slice(end);
+        self.last[0][len] = 0x80;
+        let whole = usize::from(self.labelled) + middle.len();
+        if len < BLOCK - bits.len() {
+            self.last[0][BLOCK - bits.len()..].copy_from_slice(&bits);
+            self.blocks = whole + 1;
+        } else {
+            self.last[1] = [0; BLOCK];
+            self.last[1][BLOCK - bits.len()..].copy_from_slice(&bits);
+            self.blocks = whole + 2;
         }
     }
 
-    /// Passes to the next run where one is at its end; `false` when the message is.
-    fn go_on(&mut self) -> bool {
-        if self.stage == Stage::Beginning && self.at == self.copied {
-            (self.stage, self.at) = (Stage::Middle, 0);
-        }
-        if self.stage == Stage::Middle && self.at == self.middle.len() {
-            self.pad(0);
-        }
-        self.stage != Stage::End || self.at < self.copied
+    /// Blocks still to hash.
+    fn left(&self) -> usize {
+        self.blocks - self.at
     }
 
-    fn digest(&self) -> Digest {
-        let ([a, b, e, f], [c, d, g, h]) = (words(self.state[0]), words(self.state[1]));
-        let mut digest = [0; 32];
-        let (bytes, _) = digest.as_chunks_mut::<4>();
-        for (bytes, word) in bytes.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-            *bytes = word.to_be_bytes();
+    /// The block that many behind the next.
+    #[inline(always)]
+    pub(super) fn block(&self, ahead: usize) -> &[u8; BLOCK] {
+        let at = self.at + ahead;
+        if self.labelled && at == 0 {
+            return &self.first;
         }
-        Digest(digest)
+        let at = at - usize::from(self.labelled);
+        match self.middle.get(at) {
+            Some(block) => block,
+            None => &self.last[(at - self.middle.len()) & 1],
+        }
     }
 }
 
-/// Hashes `count` messages; a lane that is done takes the next one.
+/// The digest that a state is in the end.
+fn digest(words: [u32; 8]) -> Digest {
+    let mut digest = [0; 32];
+    let (bytes, _) = digest.as_chunks_mut::<4>();
+    for (bytes, word) in bytes.iter_mut().zip(words) {
+        *bytes = word.to_be_bytes();
+    }
+    Digest(digest)
+}
+
+/// Messages in the order in which lanes take them.
+struct Source<'m, F> {
+    message: &'m F,
+    /// Number of the first.
+    from: usize,
+    count: usize,
+    /// Their numbers behind `from`, where they are not taken as they come.
+    order: Option<&'m [u16]>,
+    next: usize,
+}
+
+impl<'a, F: Fn(usize) -> Message<'a>> Source<'_, F> {
+    fn next(&mut self) -> Option<(usize, Message<'a>)> {
+        if self.next == self.count {
+            return None;
+        }
+        let at = self
+            .order
+            .map_or(self.next, |order| usize::from(order[self.next]));
+        self.next += 1;
+        Some((self.from + at, (self.message)(self.from + at)))
+    }
+}
+
+/// Hashes `count` messages.
+///
+/// The longest come first, so that those under way at a time have about as many blocks each, and lanes rarely wait for a
+/// neighbour or for the next message.
 pub(super) fn hash<'a>(
     width: Width,
     count: usize,
     message: impl Fn(usize) -> Message<'a>,
     digests: &mut [Digest],
 ) {
-    let mut lanes: [Lane<'a>; LANES_MAX] = std::array::from_fn(|_| Lane::idle());
-    let (mut active, mut next) = (0, 0);
+    let mut from = 0;
+    while from < count {
+        let here = (count - from).min(BATCH);
+        let mut order = [0; BATCH];
+        let ordered = here > NARROW;
+        if ordered {
+            longest_first(&mut order[..here], |n| message(from + n).len());
+        }
+        let mut source = Source {
+            message: &message,
+            from,
+            count: here,
+            order: ordered.then_some(&order[..here]),
+            next: 0,
+        };
+        if width.lanes() > NARROW && here >= WIDE_MIN {
+            wide(width, &mut source, digests);
+        } else {
+            let mut lanes = [Lane::IDLE; NARROW];
+            narrow(width, &mut lanes, 0, &mut source, digests);
+        }
+        from += here;
+    }
+}
+
+/// Numbers from 0 on, by how many blocks there are to hash of each: those with the most first, else as they come.
+fn longest_first(order: &mut [u16], len: impl Fn(usize) -> usize) {
+    // Behind so many blocks the order matters no more.
+    const MOST: usize = 31;
+    let mut counts = [0; MOST + 1];
+    let mut blocks = [0; BATCH];
+    for (n, blocks) in blocks[..order.len()].iter_mut().enumerate() {
+        *blocks = ((len(n) + 8) / BLOCK).min(MOST) as u8;
+        counts[usize::from(*blocks)] += 1;
+    }
+    let mut at = 0;
+    for count in counts.iter_mut().rev() {
+        at += std::mem::replace(count, at);
+    }
+    for (n, blocks) in blocks[..order.len()].iter().enumerate() {
+        let place = &mut counts[usize::from(*blocks)];
+        order[*place] = n as u16;
+        *place += 1;
+    }
+}
+
+/// Hashes all messages in `lanes`, of which `active` are under way; a lane that is done takes the next one.
+fn narrow<'a>(
+    width: Width,
+    lanes: &mut [Lane<'a>],
+    mut active: usize,
+    source: &mut Source<'_, impl Fn(usize) -> Message<'a>>,
+    digests: &mut [Digest],
+) {
+    let most = lanes.len().min(width.lanes());
     loop {
-        while active < width.lanes() && next < count {
-            lanes[active].begin(next, message(next));
-            (active, next) = (active + 1, next + 1);
+        while active < most
+            && let Some((number, message)) = source.next()
+        {
+            lanes[active].begin(number, message);
+            active += 1;
         }
         if active == 0 {
             return;
         }
-        let blocks = step(width, &mut lanes[..active]);
+        let count = lanes[..active].iter().map(Lane::left).min().unwrap_or(0);
+        width.compress(&mut lanes[..active], count);
         let mut lane = 0;
         while lane < active {
-            lanes[lane].at += blocks;
-            if lanes[lane].go_on() {
+            lanes[lane].at += count;
+            if lanes[lane].left() > 0 {
                 lane += 1;
                 continue;
             }
-            digests[lanes[lane].number] = lanes[lane].digest();
-            if next < count {
-                lanes[lane].begin(next, message(next));
-                (lane, next) = (lane + 1, next + 1);
+            digests[lanes[lane].number] = digest(words(lanes[lane].state));
+            if let Some((number, message)) = source.next() {
+                lanes[lane].begin(number, message);
+                lane += 1;
             } else {
                 active -= 1;
                 lanes.swap(lane, active);
@@ -192,19 +280,70 @@ pub(super) fn hash<'a>(
     }
 }
 
-/// Hashes as many blocks in each lane as the shortest run has; returns their bytes.
-fn step(width: Width, lanes: &mut [Lane<'_>]) -> usize {
-    let len = lanes.iter().map(|lane| lane.run().len()).min().unwrap_or(0);
-    let mut states = [START; LANES_MAX];
-    let mut runs: [&[u8]; LANES_MAX] = [&[]; LANES_MAX];
-    for ((lane, state), run) in lanes.iter().zip(&mut states).zip(&mut runs) {
-        (*state, *run) = (lane.state, &lane.run()[..len]);
+/// Hashes all messages sixteen at a time, and the last few with the SHA instructions.
+fn wide<'a>(
+    width: Width,
+    source: &mut Source<'_, impl Fn(usize) -> Message<'a>>,
+    digests: &mut [Digest],
+) {
+    let mut lanes = [Lane::IDLE; sixteen::LANES];
+    let mut states = [[0; sixteen::LANES]; 8];
+    let mut active = 0;
+    while active < lanes.len()
+        && let Some((number, message)) = source.next()
+    {
+        lanes[active].begin(number, message);
+        put_state(&mut states, active, words(START));
+        active += 1;
     }
-    width.compress(&mut states[..lanes.len()], &runs[..lanes.len()]);
-    for (lane, state) in lanes.iter_mut().zip(states) {
-        lane.state = state;
+    while active >= WIDE_MIN {
+        let count = lanes[..active].iter().map(Lane::left).min().unwrap_or(0);
+        // What idle lanes hash is of no use to anyone.
+        let mut taken = [&lanes[0]; sixteen::LANES];
+        for (taken, lane) in taken.iter_mut().zip(&lanes[..active]) {
+            *taken = lane;
+        }
+        width.compress_sixteen(&mut states, taken, count);
+        let mut lane = 0;
+        while lane < active {
+            lanes[lane].at += count;
+            if lanes[lane].left() > 0 {
+                lane += 1;
+                continue;
+            }
+            digests[lanes[lane].number] = digest(state(&states, lane));
+            if let Some((number, message)) = source.next() {
+                lanes[lane].begin(number, message);
+                put_state(&mut states, lane, words(START));
+                lane += 1;
+            } else {
+                active -= 1;
+                lanes.swap(lane, active);
+                let last = state(&states, active);
+                put_state(&mut states, lane, last);
+            }
+        }
     }
-    len
+    for (n, lane) in lanes[..active].iter_mut().enumerate() {
+        lane.state = registers(state(&states, n));
+    }
+    for lanes in lanes[..active].chunks_mut(NARROW) {
+        let active = lanes.len();
+        narrow(width, lanes, active, source, digests);
+    }
+}
+
+fn put_state(states: &mut sixteen::Words, lane: usize, words: [u32; 8]) {
+    for (state, word) in states.iter_mut().zip(words) {
+        state[lane] = word;
+    }
+}
+
+fn state(states: &sixteen::Words, lane: usize) -> [u32; 8] {
+    let [a, b, c, d, e, f, g, h] = states;
+    [
+        a[lane], b[lane], c[lane], d[lane], e[lane], f[lane], g[lane], h[lane],
+    ]
 }
 
 /// Loads 16 bytes.
@@ -222,13 +361,12 @@ macro_rules! compress {
         #[target_feature(enable = $features)]
         // The last rounds prepare words that no round takes.
         #[allow(unused_assignments)]
-        pub(super) fn $name(states: [&mut State; $count], runs: [&[u8]; $count]) {
+        pub(super) fn $name(lanes: [&mut Lane<'_>; $count], count: usize) {
             let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
-            let mut abef = [$(states[$lane][0]),*];
-            let mut cdgh = [$(states[$lane][1]),*];
-            let blocks = runs[0].len() / BLOCK;
-            for at in 0..blocks {
-                let block: [&[u8; BLOCK]; $count] = [$(block(runs[$lane], at)),*];
+            let mut abef = [$(lanes[$lane].state[0]),*];
+            let mut cdgh = [$(lanes[$lane].state[1]),*];
+            for at in 0..count {
+                let block: [&[u8; BLOCK]; $count] = [$(lanes[$lane].block(at)),*];
                 let before = (abef, cdgh);
                 let mut w: [[__m128i; 4]; $count] = [$({
                     let (quarters, _) = block[$lane].as_chunks::<16>();
@@ -282,7 +420,7 @@ macro_rules! compress {
                     cdgh[$lane] = _mm_add_epi32(cdgh[$lane], before.1[$lane]);
                 )*
             }
-            $(*states[$lane] = [abef[$lane], cdgh[$lane]];)*
+            $(lanes[$lane].state = [abef[$lane], cdgh[$lane]];)*
         }
     };
 }
@@ -312,9 +450,4 @@ compress! {
 fn constants(group: usize) -> __m128i {
     let k = |n: usize| K[4 * group + n] as i32;
     _mm_set_epi32(k(3), k(2), k(1), k(0))
-}
-
-#[inline(always)]
-fn block(run: &[u8], at: usize) -> &[u8; BLOCK] {
-    &run.as_chunks::<BLOCK>().0[at]
 }
