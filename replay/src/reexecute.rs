@@ -19,7 +19,7 @@ use aos_format::digest::{Digest, RunId};
 use aos_format::frame::Kind;
 use aos_format::offset::Offset;
 use aos_format::record::StreamId;
-use aos_store::{ErrorKind, Source, StoredRecord};
+use aos_store::{ErrorKind, Source, StoredRecord, Window};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -314,6 +314,7 @@ struct Batches<'a> {
     /// Where records stand that are still to be read, newest first; empty for a run that fits one batch.
     offsets: Vec<Offset>,
     first: Option<Vec<StoredRecord>>,
+    window: Window,
 }
 
 impl<'a> Batches<'a> {
@@ -323,12 +324,13 @@ impl<'a> Batches<'a> {
             stream: StreamId::run(run),
             offsets: Vec::new(),
             first: None,
+            window: Window::default(),
         };
         let long = seen.seq > BATCH;
-        let mut records = Vec::new();
+        let (mut records, mut window) = (Vec::new(), Window::default());
         let (mut at, mut seq) = (seen.head, seen.seq);
         while seq > 0 {
-            let record = reader.read(at)?;
+            let record = reader.read_near(at, &mut window)?;
             (at, seq) = (record.header().prev, seq - 1);
             if long {
                 batches.offsets.push(record.offset());
@@ -349,7 +351,7 @@ impl<'a> Batches<'a> {
         while records.len() < BATCH as usize
             && let Some(at) = self.offsets.pop()
         {
-            let record = self.reader.read(at)?;
+            let record = self.reader.read_near(at, &mut self.window)?;
             debug_assert!(record.stream().is_ok_and(|stream| stream == self.stream));
             records.push(record);
         }

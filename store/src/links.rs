@@ -8,7 +8,7 @@ use aos_format::record::{REDACTED, StreamId};
 
 /// Reads the record that a link leads to and checks that it is the one meant.
 fn follow(
-    read: &impl Fn(Offset) -> Result<StoredRecord, Error>,
+    read: &mut impl FnMut(Offset) -> Result<StoredRecord, Error>,
     at: Offset,
     stream: StreamId,
     seq: u64,
@@ -25,7 +25,7 @@ fn follow(
 
 /// The records of a stream from number `from_seq` to its head, in order.
 pub(crate) fn back(
-    read: impl Fn(Offset) -> Result<StoredRecord, Error>,
+    mut read: impl FnMut(Offset) -> Result<StoredRecord, Error>,
     stream: StreamId,
     head: Offset,
     seq: u64,
@@ -34,7 +34,7 @@ pub(crate) fn back(
     let mut records = Vec::new();
     let (mut at, mut number) = (head, seq);
     while number >= from_seq.max(1) {
-        let record = follow(&read, at, stream, number)?;
+        let record = follow(&mut read, at, stream, number)?;
         at = record.header().prev;
         number -= 1;
         records.push(record);
@@ -59,7 +59,7 @@ fn earlier(
         } else {
             (header.prev, header.seq - 1)
         };
-        let record = follow(read, at, stream, number)?;
+        let record = follow(&mut |at| read(at), at, stream, number)?;
         header = *record.header();
         found = Some(record);
     }
@@ -74,7 +74,7 @@ pub(crate) fn nth(
     head_seq: u64,
     seq: u64,
 ) -> Result<Option<StoredRecord>, Error> {
-    let newest = follow(&read, head, stream, head_seq)?;
+    let newest = follow(&mut |at| read(at), head, stream, head_seq)?;
     if seq == head_seq {
         return Ok(Some(newest));
     }

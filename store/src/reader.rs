@@ -10,6 +10,7 @@ use crate::error::{Error, Finding, FindingKind, code};
 use crate::fold::{Nothing, Rows, Tips};
 use crate::group::{Group, Position, Step, Stop, Why};
 use crate::lock::{self, LockState};
+use crate::near::Window;
 use crate::place::{Place, SegmentFile, Segments, missing_segment};
 use crate::pruned::Pruned;
 use crate::recovery::{check_files, identity_of_segments, list_root};
@@ -453,14 +454,29 @@ impl LogReader {
     /// # Errors
     /// [`Error::NoRecord`] when none stands there; [`Error::Finding`], [`Error::Disk`].
     pub fn read(&self, offset: Offset) -> Result<StoredRecord, Error> {
-        let known = self.tail.lock().clone();
-        let tail = match known {
-            Some(tail) if offset < tail.end => tail,
-            _ => self.tail()?,
+        self.read_near(offset, &mut Window::default())
+    }
+
+    /// As [`LogReader::read`], for who follows links: `window` keeps bytes from one record to the next.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`].
+    pub fn read_near(&self, offset: Offset, window: &mut Window) -> Result<StoredRecord, Error> {
+        let known = self
+            .tail
+            .lock()
+            .as_ref()
+            .map(|tail| (tail.end, tail.durable));
+        let (end, durable) = match known {
+            Some(known) if offset < known.0 => known,
+            _ => self.tail().map(|tail| (tail.end, tail.durable))?,
         };
         let salt = self.identity.log_id.salt();
-        let record = read_frame(&self.segments, salt, offset, tail.end)?;
-        if offset < tail.durable {
+        let record = match window.record(&self.segments, salt, offset, end) {
+            Some(record) => record,
+            None => read_frame(&self.segments, salt, offset, end)?,
+        };
+        if offset < durable {
             return Ok(record);
         }
         let word = self.durable_word()?;

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::links;
+use crate::near::Window;
 use crate::reader::{Index, LogReader};
 use crate::stored::StoredRecord;
 use aos_format::offset::Offset;
@@ -28,13 +29,26 @@ pub trait Source: Send + Sync {
     /// [`Error::NoRecord`] when none stands there, or the source does not carry it; [`Error::Finding`], [`Error::Disk`].
     fn read(&self, offset: Offset) -> Result<StoredRecord, Error>;
 
+    /// As [`Source::read`], for who follows links: `window` keeps bytes from one record to the next, where that saves reads.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    fn read_near(&self, offset: Offset, window: &mut Window) -> Result<StoredRecord, Error> {
+        let _unused = window;
+        self.read(offset)
+    }
+
     /// The records of a stream from number `from_seq` on, in order; empty when the source does not know the stream.
     ///
     /// # Errors
     /// As [`Source::read`].
     fn stream(&self, stream: StreamId, from_seq: u64) -> Result<Vec<StoredRecord>, Error> {
         match self.index()?.rows.head(stream) {
-            Some(head) => links::back(|at| self.read(at), stream, head.offset, head.seq, from_seq),
+            Some(head) => {
+                let mut window = Window::default();
+                let read = |at| self.read_near(at, &mut window);
+                links::back(read, stream, head.offset, head.seq, from_seq)
+            }
             None => Ok(Vec::new()),
         }
     }
@@ -75,6 +89,10 @@ impl Source for LogReader {
 
     fn index(&self) -> Result<Arc<Index>, Error> {
         LogReader::index(self)
+    }
+
+    fn read_near(&self, offset: Offset, window: &mut Window) -> Result<StoredRecord, Error> {
+        LogReader::read_near(self, offset, window)
     }
 
     fn read(&self, offset: Offset) -> Result<StoredRecord, Error> {
