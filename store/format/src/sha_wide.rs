@@ -10,7 +10,7 @@
 //! This is the only place in the crate with `unsafe`, for three things. Functions compiled for instructions that a CPU may lack
 //! are called from `Width::compress` and `Width::compress_sixteen` alone, and a [`Width`] that leads to them comes from
 //! [`Width::best`] or [`Width::found`], which look whether the CPU has them. 16 or 64 bytes at a time are loaded, and 64 stored,
-//! through a pointer that was a reference to as many bytes just before. And registers are taken for the words they hold, and
+//! through a pointer that was a reference to as many bytes just before; others are named to the CPU as wanted soon. And registers are taken for the words they hold, and
 //! the other way round.
 #![allow(unsafe_code)]
 

@@ -3,9 +3,9 @@
 use super::{BLOCK, Message, NARROW, Width, sixteen};
 use crate::digest::Digest;
 use std::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_loadu_si128, _mm_set_epi32, _mm_set_epi64x,
-    _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8,
-    _mm_shuffle_epi32,
+    __m128i, _MM_HINT_T0, _mm_add_epi32, _mm_alignr_epi8, _mm_loadu_si128, _mm_prefetch,
+    _mm_set_epi32, _mm_set_epi64x, _mm_sha256msg1_epu32, _mm_sha256msg2_epu32,
+    _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32,
 };
 
 /// Messages that are put in order at a time.
@@ -200,7 +200,7 @@ pub(super) fn hash<'a>(
         let mut order = [0; BATCH];
         let ordered = here > NARROW;
         if ordered {
-            longest_first(&mut order[..here], |n| message(from + n).len());
+            longest_first(&mut order[..here], |n| message(from + n));
         }
         let mut source = Source {
             message: &message,
@@ -220,14 +220,20 @@ pub(super) fn hash<'a>(
 }
 
 /// Numbers from 0 on, by how many blocks there are to hash of each: those with the most first, else as they come.
-fn longest_first(order: &mut [u16], len: impl Fn(usize) -> usize) {
+fn longest_first<'a>(order: &mut [u16], message: impl Fn(usize) -> Message<'a>) {
     // Behind so many blocks the order matters no more.
     const MOST: usize = 31;
     let mut counts = [0; MOST + 1];
     let mut blocks = [0; BATCH];
     for (n, blocks) in blocks[..order.len()].iter_mut().enumerate() {
-        *blocks = ((len(n) + 8) / BLOCK).min(MOST) as u8;
+        let message = message(n);
+        *blocks = ((message.len() + 8) / BLOCK).min(MOST) as u8;
         counts[usize::from(*blocks)] += 1;
+        // Taken out of turn, they would not be there when they are wanted.
+        for line in message.bytes.chunks(BLOCK).take(MOST) {
+            // SAFETY: a hint reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
     }
     let mut at = 0;
     for count in counts.iter_mut().rev() {
