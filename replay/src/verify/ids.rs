@@ -1,7 +1,13 @@
 //! Streams by their ids.
 //!
 //! Ids are found once a record, so what finds them is a hash of two multiplications instead of one that keeps secrets. Whoever
-//! writes a log chooses ids, but not the key, which differs from process to process.
+//! writes a log chooses ids, but not the key, which differs from process to process. What is found does not depend on it: who goes
+//! through all of a map sorts what it makes of it.
+
+#![expect(
+    clippy::disallowed_types,
+    reason = "the key must not be known beforehand, and no result depends on it or on the order of a map"
+)]
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
