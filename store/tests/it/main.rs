@@ -11,6 +11,7 @@ mod flips;
 mod hostile;
 mod live;
 mod model;
+mod near;
 mod opening;
 mod prune;
 mod repair;
