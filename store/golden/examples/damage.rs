@@ -1,13 +1,13 @@
 //! Changes an archive in every way that somebody might, and counts what verifying misses and what it accuses for nothing.
 //!
 //! ```sh
-//! cargo run --release -p aos-golden --example damage -- --samples N [--untouched N] [--threads N] [--seed N] [--runs N]
+//! cargo run --release -p aos-golden --example damage -- --samples N [--untouched N] [--threads N] [--seed N] [--runs N] [--seconds N]
 //! ```
 //!
 //! One archive of many runs is sealed. Each sample does one kind of change to a copy. All but flips, truncations and bytes
 //! behind the end have their checksums made to hold again, as somebody would who knows the format. A sample is *missed* when
 //! the changed archive is still valid, *unplaced* when nothing says where the fault is. Exit code 1 when anything is missed,
-//! unplaced or accused.
+//! unplaced or accused. After so many seconds no further sample is begun, and what was done until then is what is counted.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // its output is what it is for
 #![allow(
@@ -31,6 +31,7 @@ use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use support::{container, judged, key, log, options, sealed, trust};
 
 /// splitmix64.
@@ -359,27 +360,35 @@ struct Tally {
     verdicts: BTreeMap<&'static str, u64>,
 }
 
-/// Runs `work` for each number below `count` on some threads.
-fn spread(count: u64, threads: u64, work: &(dyn Fn(u64) + Sync)) {
-    let next = AtomicU64::new(0);
+/// Runs `work` for each number below `count` on some threads, until `end`. Returns how many were done.
+fn spread(count: u64, threads: u64, end: Instant, work: &(dyn Fn(u64) + Sync)) -> u64 {
+    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
+                    if number >= count || Instant::now() >= end {
                         return;
                     }
                     work(number);
+                    done.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
     });
+    done.into_inner()
 }
 
-fn mutate(world: &World, samples: u64, threads: u64, seed: u64) -> BTreeMap<Change, Tally> {
+fn mutate(
+    world: &World,
+    samples: u64,
+    threads: u64,
+    seed: u64,
+    end: Instant,
+) -> BTreeMap<Change, Tally> {
     let tallies: Mutex<BTreeMap<Change, Tally>> = Mutex::default();
-    spread(samples, threads, &|number| {
+    spread(samples, threads, end, &|number| {
         let change = CHANGES[number as usize % CHANGES.len()];
         let bytes = world.sample(change, &mut Dice::of(seed, number));
         let options = VerifyOptions {
@@ -405,8 +414,8 @@ fn mutate(world: &World, samples: u64, threads: u64, seed: u64) -> BTreeMap<Chan
 }
 
 /// Seals and verifies `count` archives that nobody touched: other logs, selections, keys and forms. Returns how many were
-/// accused.
-fn untouched(count: u64, threads: u64, seed: u64) -> u64 {
+/// accused, and of how many.
+fn untouched(count: u64, threads: u64, seed: u64, end: Instant) -> (u64, u64) {
     let readers: Vec<_> = (1..=64).map(log).collect();
     let keys = [
         vec![key(Algorithm::HmacSha256, 1)],
@@ -414,7 +423,7 @@ fn untouched(count: u64, threads: u64, seed: u64) -> u64 {
         vec![key(Algorithm::Ed25519, 1), key(Algorithm::HmacSha256, 2)],
     ];
     let accused = AtomicU64::new(0);
-    spread(count, threads, &|number| {
+    let done = spread(count, threads, end, &|number| {
         let mut dice = Dice::of(seed, number);
         let reader = &readers[dice.below(readers.len())];
         let rows = &reader.index().unwrap().rows;
@@ -441,11 +450,12 @@ fn untouched(count: u64, threads: u64, seed: u64) -> u64 {
             accused.fetch_add(1, Ordering::Relaxed);
         }
     });
-    accused.into_inner()
+    (accused.into_inner(), done)
 }
 
 fn main() -> ExitCode {
     let (mut samples, mut clean, mut threads, mut seed, mut runs) = (14_000, 100, 2, 1, 800);
+    let mut seconds = 1 << 30;
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value: u64 = arguments
@@ -458,7 +468,8 @@ fn main() -> ExitCode {
             "--threads" => threads = value,
             "--seed" => seed = value,
             "--runs" => runs = value,
-            _ => panic!("--samples, --untouched, --threads, --seed or --runs"),
+            "--seconds" => seconds = value,
+            _ => panic!("--samples, --untouched, --threads, --seed, --runs or --seconds"),
         }
     }
     let world = World::new(runs);
@@ -471,7 +482,15 @@ fn main() -> ExitCode {
     );
     let whole = judged(good.bytes.clone(), &world.trust, Some(&world.anchor));
     assert_eq!(whole.verdict, Verdict::Valid, "{whole:?}");
-    let tallies = mutate(&world, samples, threads, seed);
+    // Untouched ones first: they are fewer.
+    let begun = Instant::now();
+    let end = begun + Duration::from_secs(seconds);
+    let (accused, sealed) = untouched(clean, threads, seed, end);
+    println!(
+        "untouched: {sealed} archives of {clean}, {accused} accused, {} s",
+        begun.elapsed().as_secs()
+    );
+    let tallies = mutate(&world, samples, threads, seed, end);
     let mut all = Tally::default();
     for (change, tally) in &tallies {
         println!(
@@ -492,9 +511,10 @@ fn main() -> ExitCode {
         unplaced,
         ..
     } = all;
-    println!("changed: {tried} samples, {missed} missed, {unplaced} unplaced");
-    let accused = untouched(clean, threads, seed);
-    println!("untouched: {clean} archives, {accused} accused");
+    println!(
+        "changed: {tried} samples of {samples}, {missed} missed, {unplaced} unplaced, {} s in all",
+        begun.elapsed().as_secs()
+    );
     match missed + unplaced + accused {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
