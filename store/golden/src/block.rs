@@ -10,6 +10,7 @@ use crate::container::Container;
 use crate::error::Error;
 use aos_format::frame::{FRAME_HEADER_LEN, FrameHeader, Kind};
 use aos_format::offset::{Offset, Stride};
+use aos_format::segment::Identity;
 use aos_format::wire::crc32;
 use aos_store::Aligned;
 
@@ -181,6 +182,17 @@ impl Block {
             ));
         }
         Ok(Block { at, head, raw })
+    }
+
+    /// Offset of a record of the block, counted from its first; `None` where the frames up to it cannot be read.
+    pub(crate) fn offset(&self, identity: Identity, inside: u64) -> Option<Offset> {
+        let salt = identity.log_id.salt();
+        let (mut at, mut after) = (0, Offset(0));
+        for number in 0..=inside {
+            let frame = self.frame(at, identity.stride, salt, after, number).ok()?;
+            (at, after) = (at + frame.bytes.len(), frame.header.offset);
+        }
+        Some(after)
     }
 
     /// Byte of the file that a position in the block stands for: exact where the block is plain.

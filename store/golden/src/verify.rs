@@ -679,9 +679,7 @@ impl<'a> Checker<'a> {
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(_) => return Ok(None),
         };
-        let places = scan(&block, self.container.header.identity).places;
-        let inside = (number - block.head.first) as usize;
-        Ok(places.get(inside).map(|(offset, _)| *offset))
+        Ok(block.offset(self.container.header.identity, number - block.head.first))
     }
 }
 

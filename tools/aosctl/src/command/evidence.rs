@@ -1,10 +1,11 @@
 //! `aosctl evidence`
 
-use super::golden::{args::Trusting, failed, key, manifest, trust};
+use super::golden::{args::Trusting, failed, key, trust};
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::host;
 use crate::output::{Cell, Object, Output};
+use aos_format::digest::Digest;
 use aos_format::event::slot_of;
 use aos_format::frame::Kind;
 use aos_golden::{
@@ -86,33 +87,49 @@ fn name_of(path: &Path) -> String {
         .collect()
 }
 
+/// What a bundle holds, by name.
+type Pieces = BTreeMap<String, Piece>;
+
+/// Puts a file in, whose name must be free.
+fn put(pieces: &mut Pieces, piece: String, content: Piece, path: &Path) -> Result<(), Failure> {
+    if pieces.contains_key(&piece) {
+        let message = format!("two files would be {piece} in the bundle");
+        return Err(Failure::new(failure::USAGE, Exit::Usage, message)
+            .place(failure::shown(path))
+            .next("give one of them another name first"));
+    }
+    pieces.insert(piece, content);
+    Ok(())
+}
+
 fn pack(args: &Pack, out: &mut Output) -> Result<Exit, Failure> {
     let key = key(&args.key)?;
     let trust = match &args.trust {
         Some(path) => Trust::read(path).map_err(failed(path))?,
         None => all_of(&key),
     };
-    let mut pieces = BTreeMap::new();
-    let mut put = |piece: String, content: Piece, path: &Path| {
-        if pieces.contains_key(&piece) {
-            let message = format!("two files would be {piece} in the bundle");
-            return Err(Failure::new(failure::USAGE, Exit::Usage, message)
-                .place(failure::shown(path))
-                .next("give one of them another name first"));
-        }
-        pieces.insert(piece, content);
-        Ok(())
-    };
+    let mut pieces = Pieces::new();
     for path in &args.archives {
         let name = name_of(path);
         for (piece, bytes) in reports(path, &name, &trust)? {
-            put(piece, Piece::Bytes(bytes), path)?;
+            put(&mut pieces, piece, Piece::Bytes(bytes), path)?;
         }
-        put(format!("archives/{name}"), Piece::File(path.clone()), path)?;
+        for (digest, source) in workflows(path)? {
+            // Several archives may carry one document, and one document may have been written in several ways.
+            let usual = format!("workflows/{digest}.yaml");
+            let piece = match pieces.get(&usual) {
+                Some(Piece::Bytes(there)) if *there == source => continue,
+                Some(_) => format!("workflows/{digest}.{name}.yaml"),
+                None => usual,
+            };
+            put(&mut pieces, piece, Piece::Bytes(source), path)?;
+        }
+        let content = Piece::File(path.clone());
+        put(&mut pieces, format!("archives/{name}"), content, path)?;
     }
     for path in &args.add {
         let piece = format!("files/{}", name_of(path));
-        put(piece, Piece::File(path.clone()), path)?;
+        put(&mut pieces, piece, Piece::File(path.clone()), path)?;
     }
     let public: Vec<String> = trust
         .verifiers
@@ -148,7 +165,7 @@ fn pack(args: &Pack, out: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Yes)
 }
 
-/// Reports about an archive, and the workflow documents in it.
+/// Reports about an archive.
 fn reports(path: &Path, name: &str, trust: &Trust) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let fail = failed(path);
     let options = VerifyOptions {
@@ -175,16 +192,23 @@ fn reports(path: &Path, name: &str, trust: &Trust) -> Result<Vec<(String, Vec<u8
         format!("reports/{name}.replay.json"),
         replayed.json(0.0).into_bytes(),
     ));
+    Ok(reports)
+}
+
+/// The workflow documents in an archive, as they were written, by digest.
+fn workflows(path: &Path) -> Result<Vec<(Digest, Vec<u8>)>, Failure> {
+    let archive = Archive::open(path).map_err(failed(path))?;
     let slot = slot_of(Kind::Definition, "source").unwrap_or_default();
-    for entry in manifest(path)?.1.definitions {
+    let mut found = Vec::new();
+    for entry in &archive.manifest().definitions {
         let record = archive
             .read(entry.offset)
             .map_err(crate::failure::store(path))?;
         if let Ok(source) = archive.value(&record, slot) {
-            reports.push((format!("workflows/{}.yaml", entry.digest), source));
+            found.push((entry.digest, source));
         }
     }
-    Ok(reports)
+    Ok(found)
 }
 
 fn verify(args: &Verify, out: &mut Output) -> Result<Exit, Failure> {

@@ -537,6 +537,23 @@ fn a_bundle_that_can_be_read_in_two_ways_is_tampered_with() {
 }
 
 #[test]
+fn archives_of_one_workflow_go_into_one_bundle() {
+    let place = sealed("--key sign.key");
+    place
+        .aosctl("golden seal a.aos --all --key sign.key --sealed-at 2026-01-01T00:00:00Z --out b.golden")
+        .exits(0);
+    let packed = place
+        .aosctl("evidence pack a.golden b.golden --out b.zip --key sign.key -o json")
+        .exits(0);
+    let files = packed.json()["files"].to_string();
+    assert_eq!(files.matches("workflows/").count(), 1, "{files}");
+    assert_eq!(files.matches("archives/").count(), 2, "{files}");
+    place
+        .aosctl("evidence verify b.zip --key sign.key")
+        .exits(0);
+}
+
+#[test]
 fn two_files_of_one_name_do_not_go_into_a_bundle() {
     let place = sealed("--key sign.key");
     for folder in ["x", "y"] {

@@ -76,10 +76,12 @@ pub fn failed(path: &Path) -> impl Fn(Error) -> Failure + '_ {
             _ => Exit::Environment,
         };
         let next = match &error {
-            Error::UnsafeKeyFile { path, .. } => {
+            Error::UnsafeKeyFile { path, why } if why.contains("mode") => {
                 format!("chmod 600 {}", failure::argument(path))
             }
-            Error::Exists { path } => format!("ls -l {}", failure::argument(path)),
+            Error::UnsafeKeyFile { path, .. } | Error::Exists { path } => {
+                format!("ls -l {}", failure::argument(path))
+            }
             Error::Io { .. } => format!("ls -ld {name}"),
             Error::Corrupt { .. } | Error::Tampered { .. } => {
                 format!("aosctl golden verify {name}")
