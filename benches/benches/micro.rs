@@ -236,16 +236,19 @@ fn recorded(runs: usize, steps: usize, differs: bool) -> LogReader {
 fn proof(c: &mut Criterion) {
     let (steps, runs) = (100, 20);
     let log = recorded(runs, steps, false);
-    let mut group = c.benchmark_group("replay");
+    let mut group = c.benchmark_group("replay::verify");
     group.throughput(Throughput::Elements((runs * steps) as u64));
-    group.bench_function(format!("verify/runs={runs},steps={steps}"), |b| {
+    group.bench_function(format!("runs={runs},steps={steps}"), |b| {
         b.iter(|| verify(&log, 1));
     });
+    group.finish();
+    let mut group = c.benchmark_group("replay::replay");
+    group.throughput(Throughput::Elements((runs * steps) as u64));
     let options = ReplayOptions {
         workers: 1,
         ..ReplayOptions::default()
     };
-    group.bench_function(format!("replay/runs={runs},steps={steps}"), |b| {
+    group.bench_function(format!("runs={runs},steps={steps}"), |b| {
         b.iter(|| replay(&log, &options));
     });
     group.finish();
