@@ -17,7 +17,7 @@ pub(crate) struct Number(u32);
 /// The digests of a chunk.
 #[derive(Default)]
 pub(crate) struct Digests {
-    /// Of messages, and behind them of those pending nothing yet.
+    /// Of messages, in the order of their numbers, as far as they were hashed.
     hashed: Vec<Digest>,
     /// Those that were read.
     read: Vec<Digest>,
