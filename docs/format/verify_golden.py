@@ -6,7 +6,7 @@
     verify_golden.py --checkpoint CHECKPOINT --trust TRUST
     verify_golden.py --pruned PRUNED FILE.golden... [--trust TRUST]     what a pruned log keeps, beside the archives of the rest
 
-Prints the verdict. Exit 0 valid · 3 untrusted · 5 corrupt or tampered · 7 incomplete, or zstd is needed and not there.
+Prints the verdict. Exit 0 valid · 3 untrusted · 5 corrupt or tampered · 6 a file that cannot be read · 7 incomplete, or zstd is needed and not there.
 """
 import argparse, base64, bisect, hashlib, hmac, json, os, struct, sys, zlib
 
@@ -557,6 +557,9 @@ def main():
     except Bad as bad:
         print(f"{bad.args[0]}: {bad.args[1]}")
         sys.exit({"untrusted": 3, "incomplete": 7}.get(bad.args[0], 5))
+    except OSError as why:
+        print(f"not judged: {why}")
+        sys.exit(6)
     except (IndexError, KeyError, ValueError, TypeError, struct.error) as why:
         print(f"tampered: it cannot be read: {why!r}")
         sys.exit(5)
