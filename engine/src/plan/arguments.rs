@@ -99,16 +99,15 @@ pub(super) fn called(task: &Task) -> Option<(&str, bool)> {
     }
 }
 
-/// Calls of a document whose arguments can only fail, each at its task.
-pub fn misgiven(definition: &Definition, skills: &Skills) -> Vec<DocumentError> {
-    let wrong = |task: &Task| {
+/// Reads a document that can call `skills` and no others.
+///
+/// # Errors
+/// Every problem, calls whose arguments can only fail among them.
+pub fn check(bytes: &[u8], skills: &Skills) -> Result<Definition, Vec<DocumentError>> {
+    let names: Vec<&str> = skills.names().collect();
+    Definition::check_judged(bytes, &names, &|task| {
         let (name, feeds) = called(task)?;
         let (_, why) = Said::of(task)?.wrong(name, skills.entry(name)?, feeds)?;
         Some(DocumentError::misgiven(task, why))
-    };
-    let mut problems: Vec<DocumentError> = definition.tasks.iter().filter_map(wrong).collect();
-    // A function is read where it is called, however often that is.
-    problems.sort_by_key(|problem| (problem.line, problem.column));
-    problems.dedup();
-    problems
+    })
 }

@@ -23,7 +23,7 @@ mod arguments;
 mod past;
 mod walk;
 
-pub use arguments::misgiven;
+pub use arguments::check;
 pub use past::{Accuracy, Past, RUNS_MAX, RunPast, SkillPast};
 
 use crate::fault::Code;

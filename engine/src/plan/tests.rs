@@ -168,36 +168,51 @@ fn an_argument_that_is_known_only_later_is_no_obstacle() {
 
 #[test]
 fn a_document_is_told_of_every_call_that_can_only_fail_and_where() {
-    let wrong = document(
-        "  - a: {call: compute, with: {op: draw, min: 5, max: 1}}\n  \
-         - b: {do: [{c: {call: json_transform, with: {query: '.['}}}]}\n  \
-         - d: {call: http, with: {method: get, endpoint: 'http://a/', headers: {authorization: x}}}\n  \
-         - e: {call: compute, with: {op: draw, min: 1, max: 5}}\n",
+    const HEAD: &str = "document: {dsl: '1.0.3', namespace: t, name: t, version: '1.0.0'}\n";
+    let told = |tasks: &str| {
+        let text = format!("{HEAD}do:\n{tasks}");
+        let problems = check(text.as_bytes(), &Skills::builtin()).map(drop);
+        let problems = problems.err().unwrap_or_default();
+        let told = problems.iter().map(|p| {
+            let place = p.path().unwrap_or_default().to_owned();
+            (p.code(), place, p.message.clone())
+        });
+        told.collect::<Vec<_>>()
+    };
+    let wrong = "  - a: {call: compute, with: {op: draw, min: 5, max: 1}}
+  - b: {do: [{c: {call: json_transform, with: {query: '.['}}}]}
+  - d: {call: http, with: {method: get, endpoint: 'http://a/', headers: {authorization: x}}}
+  - e: {call: compute, with: {op: draw, min: 1, max: 5}}
+";
+    let places = |told: &[(&'static str, String, String)]| {
+        let places = told
+            .iter()
+            .map(|(code, place, _)| format!("{code} {place}"));
+        places.collect::<Vec<_>>()
+    };
+    let problems = told(wrong);
+    let all = [
+        "AOS-E224 /do/0/a",
+        "AOS-E224 /do/1/b/do/0/c",
+        "AOS-E224 /do/2/d",
+    ];
+    assert_eq!(places(&problems), all);
+    assert!(problems[0].2.contains("not below `min`"), "{problems:?}");
+    // Beside other problems too.
+    let beside = told(&format!(
+        "{wrong}  - f: {{call: teleport}}\n  - g: {{set: {{}}}}\n"
+    ));
+    assert_eq!(places(&beside)[..3], all);
+    assert_eq!(beside.len(), 5, "{beside:?}");
+    let loose = format!(
+        "{HEAD}evaluate: {{mode: loose}}\ndo: [{{a: {{call: compute, with: {{op: draw, min: .a, max: .b}}}}}}]"
     );
-    let problems = super::misgiven(&wrong, &Skills::builtin());
-    let places: Vec<_> = problems
-        .iter()
-        .map(|p| (p.code(), p.path().unwrap()))
-        .collect();
-    let code = "AOS-E224";
-    assert_eq!(
-        places,
-        [
-            (code, "/do/0/a"),
-            (code, "/do/1/b/do/0/c"),
-            (code, "/do/2/d")
-        ]
+    assert!(check(loose.as_bytes(), &Skills::builtin()).is_ok());
+    let twice = format!(
+        "{HEAD}use: {{functions: {{f: {{call: compute, with: {{op: div, a: 1, b: 0}}}}}}}}\ndo: [{{a: {{call: f}}}}, {{b: {{call: f}}}}]"
     );
-    assert!(
-        problems[0].message.contains("not below `min`"),
-        "{}",
-        problems[0]
-    );
-    let loose = Definition::load(
-        b"document: {dsl: '1.0.3', namespace: t, name: t, version: '1.0.0'}\nevaluate: {mode: loose}\n\
-          do: [{a: {call: compute, with: {op: draw, min: .a, max: .b}}}]",
-    );
-    assert_eq!(super::misgiven(&loose.unwrap(), &Skills::builtin()), []);
+    let problems = check(twice.as_bytes(), &Skills::builtin()).unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
 }
 
 #[test]

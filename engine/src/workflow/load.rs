@@ -20,13 +20,15 @@ use std::sync::Arc;
 const STEPS_LIMIT: u64 = 1 << 53;
 
 pub(super) fn load(bytes: &[u8]) -> Result<Definition, DocumentError> {
-    check(bytes, None).map_err(|mut problems| problems.swap_remove(0))
+    check(bytes, None, &|_| None).map_err(|mut problems| problems.swap_remove(0))
 }
 
-/// Reads a document; all its problems, the one first that was met first. `skills` are those that can be called.
+/// Reads a document; all its problems, the one first that was met first. `skills` are those that can be called; `judge` says
+/// what else is wrong with a task that could be read.
 pub(super) fn check(
     bytes: &[u8],
     skills: Option<&[&str]>,
+    judge: &dyn Fn(&super::Task) -> Option<DocumentError>,
 ) -> Result<Definition, Vec<DocumentError>> {
     let mut read = source::read(bytes).map_err(DocumentError::apart)?;
     let mut problems = std::mem::take(&mut read.problems);
@@ -52,6 +54,12 @@ pub(super) fn check(
         _ => None,
     };
     problems.extend(tasks.calls.iter().filter_map(unknown));
+    for problem in tasks.read().filter_map(judge) {
+        // A function is read where it is called, however often that is.
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
     let loaded = match loaded {
         Ok(definition) if problems.is_empty() => {
             let files = tasks.secrets.files();

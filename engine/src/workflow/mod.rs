@@ -311,15 +311,16 @@ impl Definition {
     /// # Errors
     /// All problems, at least one. After a problem that leaves no tree to look at, such as broken YAML, that one alone.
     pub fn check(bytes: &[u8]) -> Result<Definition, Vec<DocumentError>> {
-        load::check(bytes, None).map_err(in_order)
+        load::check(bytes, None, &|_| None).map_err(in_order)
     }
 
-    /// The same for a document that can call `skills` and no others.
-    ///
-    /// # Errors
-    /// As [`Definition::check`].
-    pub fn check_calling(bytes: &[u8], skills: &[&str]) -> Result<Definition, Vec<DocumentError>> {
-        load::check(bytes, Some(skills)).map_err(in_order)
+    /// The same for a document that can call `skills` and no others, and what `judge` says of each task.
+    pub(crate) fn check_judged(
+        bytes: &[u8],
+        skills: &[&str],
+        judge: &dyn Fn(&Task) -> Option<DocumentError>,
+    ) -> Result<Definition, Vec<DocumentError>> {
+        load::check(bytes, Some(skills), judge).map_err(in_order)
     }
 
     /// The tasks that a task does one after the other: of `do`, `for`, `try`, `foreach`, a function; none within others.

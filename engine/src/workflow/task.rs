@@ -58,6 +58,11 @@ impl<'d> Tasks<'d> {
         (self.tasks.into_iter().flatten().collect(), self.calls)
     }
 
+    /// The tasks that could be read.
+    pub(super) fn read(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.iter().flatten()
+    }
+
     /// Notes a problem and goes on, so that a reader learns of all of them.
     pub(super) fn problem(&mut self, problem: DocumentError) {
         self.problems.extend(problem.apart());

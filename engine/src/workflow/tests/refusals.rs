@@ -757,7 +757,8 @@ fn every_problem_of_a_document_is_told_with_its_place_and_path() {
 fn no_problem_hides_another_one() {
     let told = |text: &str| -> Vec<(&'static str, u32, u32)> {
         let text = format!("{HEAD}{text}");
-        let problems = Definition::check_calling(text.as_bytes(), &["compute"]).unwrap_err();
+        let problems =
+            Definition::check_judged(text.as_bytes(), &["compute"], &|_| None).unwrap_err();
         let told = problems.iter().map(|p| (p.code(), p.line, p.column));
         told.collect()
     };

@@ -4,7 +4,6 @@ use crate::exit::Exit;
 use crate::failure::{self, Failure};
 use crate::input;
 use crate::output::{Object, Output};
-use aos_engine::plan::misgiven;
 use aos_engine::skill::Skills;
 use aos_engine::workflow::graph::{Drawing, draw};
 use aos_engine::workflow::{DOCUMENT_BYTES_MAX, Definition, DocumentError};
@@ -112,12 +111,9 @@ pub fn check(args: &Check, out: &mut Output) -> Result<Exit, Failure> {
 }
 
 fn problems(bytes: &[u8]) -> Vec<DocumentError> {
-    let skills = Skills::builtin();
-    let names: Vec<&str> = skills.names().collect();
-    match Definition::check_calling(bytes, &names) {
-        Ok(definition) => misgiven(&definition, &skills),
-        Err(problems) => problems,
-    }
+    aos_engine::plan::check(bytes, &Skills::builtin())
+        .err()
+        .unwrap_or_default()
 }
 
 /// What is wrong, without the place, which has columns of its own.
