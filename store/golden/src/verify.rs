@@ -16,6 +16,7 @@ use aos_format::record::StreamId;
 use aos_store::Aligned;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 /// Findings kept; more are counted.
 const FINDINGS_MAX: usize = 100;
@@ -305,8 +306,7 @@ impl<'a> Checker<'a> {
         anchor: Option<&(Checkpoint, Option<Note>)>,
     ) -> Result<Verification, Error> {
         let container = self.container;
-        self.blocks(options.workers)?;
-        let manifest = match Manifest::decode(&container.manifest) {
+        let manifest = match self.blocks(options.workers)? {
             Ok(manifest) => Some(manifest),
             Err(error) => {
                 let at = container.manifest_at();
@@ -363,10 +363,16 @@ impl<'a> Checker<'a> {
         Ok((checked.agree, checked.beyond))
     }
 
-    fn blocks(&mut self, workers: usize) -> Result<(), Error> {
+    /// Checks the blocks, and reads the manifest beside them.
+    fn blocks(&mut self, workers: usize) -> Result<Result<Manifest, Error>, Error> {
         let container = self.container;
         let used: Mutex<Vec<Aligned>> = Mutex::default();
-        let work = |index: usize| -> Result<Checked, Error> {
+        let manifest = OnceLock::new();
+        let work = |job: usize| -> Result<Option<Checked>, Error> {
+            let Some(index) = job.checked_sub(1) else {
+                manifest.get_or_init(|| Manifest::decode(&container.manifest));
+                return Ok(None);
+            };
             let memory = used.lock().pop().unwrap_or_default();
             let block = Block::read_into(container, index, memory)?;
             let scanned = scan(&block, container.header.identity);
@@ -383,16 +389,21 @@ impl<'a> Checker<'a> {
                 Err(error) => (Vec::new(), Err(error)),
             };
             used.lock().push(block.raw);
-            Ok(Checked {
+            Ok(Some(Checked {
                 subtrees: subtrees(first, &scanned.leaves),
                 scanned,
                 differ,
                 stored,
-            })
+            }))
         };
-        pool::in_order(workers, container.heads.len(), &work, |index, checked| {
-            self.block(index, checked)
-        })
+        let jobs = container.heads.len() + 1;
+        pool::in_order(workers, jobs, &work, |job, checked| {
+            match (job.checked_sub(1), checked.transpose()) {
+                (Some(index), Some(checked)) => self.block(index, checked),
+                _ => Ok(()),
+            }
+        })?;
+        Ok(manifest.into_inner().expect("the first job reads it"))
     }
 
     fn block(&mut self, index: usize, checked: Result<Checked, Error>) -> Result<(), Error> {
