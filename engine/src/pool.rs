@@ -158,6 +158,13 @@ struct Slot {
     under_way: UnderWay,
 }
 
+impl Slot {
+    /// Whether nothing has come that the run did not take yet.
+    fn is_quiet(&self) -> bool {
+        self.answers.is_empty() && self.unsent.is_empty() && self.failed.is_none()
+    }
+}
+
 impl PartialEq for Timer {
     fn eq(&self, other: &Self) -> bool {
         self.number == other.number
@@ -460,9 +467,11 @@ impl Pool<'_> {
     fn wait(&self, tag: u64, mut run: Box<Run>, turn: &Turn) {
         let mut in_flight = 0;
         let mut kept = None;
+        let mut arrived = false;
         if let Some(slot) = self.slots.lock().get_mut(&tag) {
             slot.in_flight += turn.new_effects().count() as u64;
             (in_flight, kept) = (slot.in_flight, slot.timer);
+            arrived = !slot.is_quiet();
         }
         for (wait, need) in turn.new_effects() {
             let mut slots = self.slots.lock();
@@ -479,6 +488,10 @@ impl Pool<'_> {
             if self.effects.send(Some(errand)).is_err() {
                 unreachable!("the pool holds a receiver as long as workers live");
             }
+        }
+        if arrived {
+            // The last effect may have answered since this turn took what had come: the run waits for nothing.
+            return self.park(tag, run);
         }
         match turn.next_timer().filter(|_| self.engine.fires(in_flight)) {
             None if in_flight == 0 => return self.leave(tag, &run, Outcome::Waiting),
@@ -509,7 +522,7 @@ impl Pool<'_> {
     fn park(&self, tag: u64, run: Box<Run>) {
         let mut slots = self.slots.lock();
         let slot = slots.entry(tag).or_default();
-        if slot.answers.is_empty() && slot.unsent.is_empty() && slot.failed.is_none() {
+        if slot.is_quiet() {
             slot.run = Some(run);
         } else {
             drop(slots);

@@ -2,7 +2,10 @@
 
 use crate::support::*;
 use aos_disk::sim::SimDisk;
+use aos_engine::fault::Fault;
 use aos_engine::pool::{Job, Outcome, PoolOptions, run_all};
+use aos_engine::skill::{AtHand, Effect, Policy, Skill, Skills};
+use aos_engine::value::Value;
 use aos_format::digest::{Digest, RunId, log_digest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -161,4 +164,52 @@ fn a_skill_that_panics_fails_its_own_run_and_no_other() {
     })
     .unwrap();
     assert_eq!((ended, bugs), (16, 4));
+}
+
+/// Answers at once.
+struct Quick;
+
+impl Effect for Quick {
+    fn request(&self, arguments: &Value) -> Result<Value, Fault> {
+        Ok(arguments.clone())
+    }
+
+    fn policy(&self, _request: &Value) -> Policy {
+        Policy::Retry
+    }
+
+    fn perform(&self, request: &Value, _: &AtHand<'_>) -> Result<Value, Fault> {
+        Ok(request.clone())
+    }
+}
+
+#[test]
+fn a_run_whose_last_effect_answers_while_it_takes_another_answer_goes_on() {
+    let branches: String = (0..6)
+        .map(|n| format!("{{b{n}: {{call: quick}}}}, "))
+        .collect();
+    let definition = definition(&format!("\n  - all: {{fork: {{branches: [{branches}]}}}}"));
+    let disk = SimDisk::with_seed(6);
+    let mut skills = Skills::builtin();
+    skills.add("quick", "1", Skill::Effect(Arc::new(Quick)));
+    let engine = engine_with(&disk, skills);
+    let jobs = (0..300u64).map(|n| Job::Start {
+        tag: n,
+        request: Box::new(request(&definition, &n.to_string(), "{}", 7)),
+    });
+    let options = PoolOptions {
+        effects: 8,
+        ..pool(2)
+    };
+    let mut ended = 0;
+    run_all(&engine, jobs, &options, |done| {
+        assert!(
+            matches!(done.outcome, Outcome::Ended(_)),
+            "{:?}",
+            done.outcome
+        );
+        ended += 1;
+    })
+    .unwrap();
+    assert_eq!(ended, 300);
 }
